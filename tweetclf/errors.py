@@ -30,6 +30,7 @@ class InvalidRequestError(TweetClfError, ValueError):
         "EMPTY_TEXT": 400,
         "NOT_UTF8": 400,
         "BAD_JSON": 400,
+        "BAD_FORM": 400,
         "WRONG_TYPE": 400,
         "TOO_MANY_ITEMS": 413,
         "TEXT_TOO_LONG": 413,

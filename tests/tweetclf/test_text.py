@@ -69,7 +69,7 @@ def test_normalise_of_any_text_is_idempotent(text: str) -> None:
     st.lists(
         st.sampled_from(
             ["&", "amp", ";", "lt", "#", "38", "x26", "@", "user", "http", "://", "www.", "t.co/", "A", "b", "Z", " ",
-             "\u00c3", "\u00a9", "\u00e2", "\u20ac", "\u2122", "\u0089", "\u00db", "_", "\u200b", "\ufe0f", "aaaa", "0000",
+             "\u00c3", "\u00a9", "\u00e2", "\u20ac", "\u2122", "\u0089", "\u00db", "_", "\u200b", "\ufe0f", "aaaa",
              "\ud800", "\u0301", "\n", "&#112;", "&#38", "."]
         ),
         max_size=40,
@@ -91,9 +91,7 @@ def test_normalise_of_deeply_nested_entities_settles_without_ampersands() -> Non
     assert normalise(result) == result
 
 
-@pytest.mark.parametrize(
-    "unit", ["&amp", "&lt;", "\u00c3\u00a9", "#aA", "@a", "http://", "\u0301", "a", "&#38;"]
-)
+@pytest.mark.parametrize("unit", ["&amp", "&lt;", "\u00c3\u00a9", "#aA", "@a", "http://", "\u0301", "a", "&#38;"])
 def test_normalise_of_ten_thousand_hostile_characters_settles(unit: str) -> None:
     once = normalise(unit * (10_000 // len(unit)))  # a quadratic pass would hang here
     assert normalise(once) == once

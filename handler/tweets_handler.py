@@ -1,0 +1,211 @@
+"""Adapt the classifier to TorchServe: bodies in, bodies out, one status an item.
+
+TorchServe 0.12 fails the whole batch on any exception, so `handle` raises none. Source: ts/service.py, predict.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tweetclf
+from tweetclf.bundle import load_bundle
+from tweetclf.classifier import Classifier
+from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.request import Shape, TweetRequest, parse_request
+from tweetclf.response import Outcome, encode_answer, to_json
+from tweetclf.serving import HandlerConfig, Payload, read_payload
+
+logger = logging.getLogger(__name__)
+
+BUNDLE_FOLDER = "bundle"
+DEADLINE_HEADER = "x-deadline-ms"  # Unix time in milliseconds after which the caller has gone
+INTERNAL_ERROR = to_json(
+    {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
+)
+# Usual lengths in tokens, and sizes of a micro-batch: the first run of a shape is the slow one.
+WARM_UP_SHAPES = ((1, 16), (1, 24), (1, 64), (4, 32), (16, 24), (32, 32), (64, 24), (16, 128))
+
+
+class TweetsHandler:
+    """What TorchServe calls; holds one classifier."""
+
+    def __init__(self) -> None:
+        self._classifier: Classifier | None = None
+        self._config = HandlerConfig()
+        self._facts: dict[str, Any] = {}
+
+    def initialize(self, context: Any) -> None:
+        """Load, check and warm up the model.
+
+        Args:
+            context: TorchServe's; `system_properties` names the model folder and the GPU,
+                `model_yaml_config["handler"]` holds our settings.
+
+        Raises:
+            BundleError: anything differs from what was exported; the message says which file.
+        """
+        started = time.monotonic()
+        properties = context.system_properties
+        folder = Path(properties["model_dir"])
+        _check_own_code(folder)
+        self._config = HandlerConfig.from_mapping((context.model_yaml_config or {}).get("handler"))
+        torch.set_num_threads(self._config.torch_threads)
+        bundle = load_bundle(folder / BUNDLE_FOLDER)
+        engine = TorchScriptEngine(bundle.model_path, device=_device(properties.get("gpu_id")))
+        thresholds = self._config.thresholds(bundle.thresholds)
+        self._classifier = Classifier(bundle, engine, thresholds, self._config.batch_tokens)
+        difference = self._classifier.replay_golden()
+        for tweets, tokens in WARM_UP_SHAPES:
+            engine.logits([[101] * min(tokens, bundle.max_tokens)] * tweets)
+        self._facts = {
+            "model_version": bundle.model_version,
+            "engine": engine.name,
+            "device": engine.device,
+            "torch_threads": torch.get_num_threads(),
+            "thresholds": {
+                "not_disaster_below": thresholds.not_disaster_below,
+                "disaster_from": thresholds.disaster_from,
+            },
+            "golden": {"samples": len(bundle.golden), "largest_difference": difference},
+            "load_seconds": round(time.monotonic() - started, 2),
+            "bundle": dict(bundle.facts),
+        }
+        logger.info(
+            "model %s ready on %s after %.2f s", bundle.model_version, engine.device, time.monotonic() - started
+        )
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """Answer one TorchServe batch.
+
+        Args:
+            data: one mapping a request, parameter name -> value.
+            context: carries headers and takes statuses, per request index.
+
+        Returns:
+            One body a request, same order.
+        """
+        payloads = [read_payload(item, context.get_all_request_header(index)) for index, item in enumerate(data)]
+        answers = self._answer_all(payloads, _model_name(context), context)
+        for index, (status, _) in enumerate(answers):
+            context.set_response_content_type(index, "application/json")
+            if self._classifier is not None:
+                context.set_response_header(index, "x-model-version", self._classifier.bundle.model_version)
+            if status != 200:
+                context.set_response_status(status, "", index)
+        return [body for _, body in answers]
+
+    def describe_handle(self) -> bytes:
+        """Return what `GET :8081/models/tweets?customized=true` shows of this worker."""
+        return to_json(self._facts)
+
+    def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
+        parsed = [self._parse(payload) for payload in payloads]
+        good = [request for request in parsed if isinstance(request, TweetRequest)]
+        outcomes: Iterator[list[Outcome] | None]
+        try:
+            outcomes = iter(self._classify(good))
+        except Exception:  # one request must not cost its neighbours their answers: each again, alone
+            logger.error("a batch of %d requests failed; each is tried alone", len(good))
+            outcomes = map(self._classify_alone, good)
+        answers: list[tuple[int, bytes]] = []
+        for index, request in enumerate(parsed):
+            if isinstance(request, InvalidRequestError):
+                answers.append((request.http_status, to_json(request.body())))
+            elif isinstance(request, bytes):
+                answers.append((200, request))
+            else:
+                answers.append(self._encode(request, next(outcomes), model_name, context.get_request_id(index)))
+        return answers
+
+    def _parse(self, payload: Payload) -> TweetRequest | InvalidRequestError | bytes:
+        if payload.header("describe") == "True":
+            return self.describe_handle()
+        try:
+            if payload.header("explain") == "True":
+                raise InvalidRequestError(
+                    "NOT_IMPLEMENTED", "explanations are not served yet; expected a call of predictions/tweets"
+                )
+            _check_deadline(payload.header(DEADLINE_HEADER))
+            return parse_request(payload.body, payload.content_type)
+        except InvalidRequestError as error:
+            return error
+        except Exception as error:  # a fault of ours; its message may hold the text and stays out of the log
+            logger.error("a body of %d bytes could not be read: %s", len(payload.body), type(error).__name__)
+            return InvalidRequestError("WRONG_TYPE", "the body could not be read; expected one of the documented forms")
+
+    def _classify(self, requests: Sequence[TweetRequest]) -> list[list[Outcome]]:
+        """Classify the items of all requests in one call and deal the outcomes out again."""
+        if self._classifier is None:
+            raise BundleError("handle was called before initialize")
+        texts = [item.text for request in requests for item in request.items if item.text is not None]
+        predicted = iter(self._classifier.predict(texts))
+        outcomes: list[list[Outcome]] = []
+        for request in requests:
+            row: list[Outcome] = []
+            for index, item in enumerate(request.items):
+                outcome: Outcome = item.error if item.error is not None else next(predicted)
+                if isinstance(outcome, InvalidRequestError) and request.shape is not Shape.SINGLE:
+                    outcome = InvalidRequestError(outcome.code, outcome.message, index)
+                row.append(outcome)
+            outcomes.append(row)
+        return outcomes
+
+    def _classify_alone(self, request: TweetRequest) -> list[Outcome] | None:
+        try:
+            return self._classify([request])[0]
+        except Exception as error:
+            logger.error("a request of %d items failed: %s", len(request.items), type(error).__name__)
+            return None
+
+    def _encode(
+        self, request: TweetRequest, outcomes: list[Outcome] | None, model_name: str, request_id: str | None
+    ) -> tuple[int, bytes]:
+        if outcomes is None:
+            logger.error("request %s is answered 500 INTERNAL", request_id)
+            return 500, INTERNAL_ERROR
+        return encode_answer(request, outcomes, model_name, str(self._facts["model_version"]))
+
+
+def _check_own_code(folder: Path) -> None:
+    """Refuse to run code that shadows the archive's own, such as a checkout on PYTHONPATH.
+
+    Source: TorchServe 0.12 puts an inherited PYTHONPATH before the model folder.
+    """
+    code = Path(tweetclf.__file__).resolve()
+    if (folder / "MAR-INF").is_dir() and folder.resolve() not in code.parents:
+        raise BundleError(
+            f"the package tweetclf was imported from {code.parent}; expected the archive's own in {folder}: "
+            "remove that path from PYTHONPATH and start again"
+        )
+
+
+def _check_deadline(value: str | None) -> None:
+    if value is None:
+        return
+    try:
+        deadline_ms = float(value)
+    except ValueError:
+        raise InvalidRequestError(
+            "WRONG_TYPE", f"the header {DEADLINE_HEADER} is no number; expected Unix time in milliseconds"
+        ) from None
+    late_ms = time.time() * 1000 - deadline_ms
+    if late_ms > 0:
+        raise InvalidRequestError(
+            "DEADLINE",
+            f"the deadline passed {late_ms:.0f} ms before the tweet was reached; send it again or allow more",
+        )
+
+
+def _device(gpu_id: int | str | None) -> str:
+    return "cpu" if gpu_id is None or not torch.cuda.is_available() else f"cuda:{gpu_id}"
+
+
+def _model_name(context: Any) -> str:
+    return str(getattr(context, "model_name", None) or "tweets")

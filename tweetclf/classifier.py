@@ -1,0 +1,181 @@
+"""Classify tweets: normalise, tokenise, fold, batch by length, run, calibrate, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from tweetclf.bundle import Bundle, Thresholds
+from tweetclf.calibration import decide, scores
+from tweetclf.engines import Engine
+from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.text import has_content, normalise
+
+MAX_TEXT_CHARS = 10_000  # forty times a tweet; what lies beyond is no tweet but an attack or a mistake
+DEFAULT_BATCH_TOKENS = 2_048  # padded; larger micro-batches gained nothing on a CPU core (docs/log.md)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one tweet.
+
+    Args:
+        label: the more probable label.
+        score: calibrated probability of the last label, rounded to six decimals.
+        decision: a label, or `review` when the score lies in the band where a person must look.
+        truncated: True when tokens beyond the model's length were not read.
+    """
+
+    label: str
+    score: float
+    decision: str
+    truncated: bool = False
+
+
+class Classifier:
+    """Answer for texts with one bundle and one engine; knows nothing of servers.
+
+    An answer does not depend on the other texts of the call. Not safe for use by several threads.
+
+    Args:
+        bundle: a checked bundle.
+        engine: runs its network.
+        thresholds: the band of `review`; None takes the bundle's.
+        batch_tokens: budget of a micro-batch, in padded tokens.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        thresholds: Thresholds | None = None,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    ) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self.thresholds = thresholds or bundle.thresholds
+        self._batch_tokens = batch_tokens
+        self._tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
+        # The file carries its author's settings (128, padding to the longest); length is ours to choose.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction | InvalidRequestError]:
+        """Classify raw tweets.
+
+        Args:
+            texts: any strings, any number.
+
+        Returns:
+            One entry a text, same order: a prediction, or the error of a text that cannot be classified
+            (EMPTY_TEXT, TEXT_TOO_LONG), which costs its neighbours nothing.
+        """
+        outcomes: list[Prediction | InvalidRequestError | None] = [None] * len(texts)
+        positions: dict[str, list[int]] = {}  # retweets fill a crisis: equal texts are computed once
+        for index, text in enumerate(texts):
+            prepared = self._prepare(text)
+            if isinstance(prepared, InvalidRequestError):
+                outcomes[index] = prepared
+            else:
+                positions.setdefault(prepared, []).append(index)
+        distinct = list(positions)
+        for normalised, prediction in zip(distinct, self._predict_normalised(distinct), strict=True):
+            for index in positions[normalised]:
+                outcomes[index] = prediction
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of raw texts as the engine gets them, special tokens included."""
+        return [ids for ids, _ in self._encode_normalised([normalise(text) for text in texts])]
+
+    def replay_golden(self) -> float:
+        """Answer the bundle's golden samples and compare with the training process.
+
+        Returns:
+            The largest difference of a probability.
+
+        Raises:
+            BundleError: token ids differ, or a probability by more than the engine's tolerance; names
+                the line of golden.jsonl.
+        """
+        encoded = self.encode([sample.text for sample in self.bundle.golden])
+        worst = 0.0
+        for line, (sample, ids) in enumerate(zip(self.bundle.golden, encoded, strict=True), start=1):
+            if tuple(ids) != sample.input_ids:
+                raise BundleError(
+                    f"golden.jsonl line {line}: this process tokenises the sample into {len(ids)} other ids than the "
+                    f"training process ({len(sample.input_ids)}); normaliser or tokenizer differ; export again"
+                )
+        # One value a sample is compared: before temperature, since it is the network that is checked.
+        found = scores(self._logits(encoded), 1.0)
+        for line, (sample, score) in enumerate(zip(self.bundle.golden, found, strict=True), start=1):
+            difference = abs(float(score) - sample.probabilities[-1])
+            worst = max(worst, difference)
+            if not difference <= self.engine.tolerance:
+                raise BundleError(
+                    f"golden.jsonl line {line}: p({self.bundle.labels[-1]}) is {score:.6f}; expected "
+                    f"{sample.probabilities[-1]:.6f} +- {self.engine.tolerance}: model.pt is not the trained model; "
+                    "export again"
+                )
+        return worst
+
+    def _prepare(self, text: str) -> str | InvalidRequestError:
+        if len(text) > MAX_TEXT_CHARS:
+            return InvalidRequestError(
+                "TEXT_TOO_LONG",
+                f"the text has {len(text)} characters; expected at most {MAX_TEXT_CHARS}; send the tweet alone",
+            )
+        normalised = normalise(text)
+        if not has_content(normalised):
+            return InvalidRequestError(
+                "EMPTY_TEXT",
+                f"nothing to classify among {len(text)} characters; expected words beyond links, mentions and "
+                "punctuation",
+            )
+        return normalised
+
+    def _predict_normalised(self, normalised: Sequence[str]) -> list[Prediction]:
+        if not normalised:
+            return []
+        encoded = self._encode_normalised(normalised)
+        found = scores(self._logits([ids for ids, _ in encoded]), self.bundle.temperature)
+        labels = self.bundle.labels
+        return [
+            Prediction(
+                label=labels[int(score >= 0.5)],
+                score=round(float(score), 6),
+                decision=decide(float(score), self.thresholds, labels),
+                truncated=truncated,
+            )
+            for score, (_, truncated) in zip(found, encoded, strict=True)
+        ]
+
+    def _encode_normalised(self, normalised: Sequence[str]) -> list[tuple[list[int], bool]]:
+        limit = self.bundle.max_tokens
+        encoded = []
+        for encoding in self._tokenizer.encode_batch_fast(list(normalised)):
+            ids = encoding.ids
+            # The last token is [SEP]: it stays last in a text that is cut.
+            encoded.append((ids, False) if len(ids) <= limit else ([*ids[: limit - 1], ids[-1]], True))
+        return encoded
+
+    def _logits(self, encoded: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        result = np.empty((len(encoded), len(self.bundle.labels)), dtype=np.float32)
+        for rows in self._micro_batches([len(ids) for ids in encoded]):
+            result[rows] = self.engine.logits([encoded[row] for row in rows])
+        return result
+
+    def _micro_batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield row numbers, shortest first, so that little of a micro-batch is padding."""
+        rows: list[int] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if rows and (len(rows) + 1) * lengths[row] > self._batch_tokens:
+                yield rows
+                rows = []
+            rows.append(row)
+        if rows:
+            yield rows

@@ -1,0 +1,130 @@
+"""What a server's adapter needs and the classifier does not: its settings, and bodies out of parameters."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tweetclf.bundle import Thresholds
+from tweetclf.classifier import DEFAULT_BATCH_TOKENS
+from tweetclf.errors import BundleError
+from tweetclf.form import TEXT_FIELDS
+
+
+@dataclass(frozen=True)
+class HandlerConfig:
+    """The section `handler` of model-config.yaml.
+
+    Args:
+        torch_threads: threads of one worker; 0 takes every core that the process may use.
+        batch_tokens: budget of a micro-batch in padded tokens.
+        not_disaster_below: overrides the bundle's threshold; None keeps it.
+        disaster_from: the same for the upper end.
+    """
+
+    torch_threads: int = 0
+    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    not_disaster_below: float | None = None
+    disaster_from: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_number("torch_threads", self.torch_threads, int, 0, 1024)
+        _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
+        for name in ("not_disaster_below", "disaster_from"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), float, 0, 1)
+        if self.torch_threads == 0:
+            object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
+
+    @classmethod
+    def from_mapping(cls, section: object) -> HandlerConfig:
+        """Read the section, refusing keys that it does not know: a typing error must not pass in silence.
+
+        Raises:
+            BundleError: the section is no mapping, a key is unknown or a value out of range.
+        """
+        if section is None:
+            return cls()
+        known = [entry.name for entry in fields(cls)]
+        if not isinstance(section, Mapping):
+            raise BundleError(f"model-config.yaml: 'handler' is {section!r}; expected a mapping with {known}")
+        unknown = sorted(set(map(str, section)) - set(known))
+        if unknown:
+            raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
+        return cls(**section)
+
+    def thresholds(self, default: Thresholds) -> Thresholds:
+        """Return the bundle's thresholds with the operator's in their place."""
+        return Thresholds(
+            default.not_disaster_below if self.not_disaster_below is None else float(self.not_disaster_below),
+            default.disaster_from if self.disaster_from is None else float(self.disaster_from),
+        )
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One request as it came over the wire.
+
+    Args:
+        body: raw bytes.
+        content_type: header value with its parameters, or "".
+        headers: names in lower case -> values.
+    """
+
+    body: bytes
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value by its name in lower case."""
+        return self.headers.get(name)
+
+
+def read_payload(parameters: Mapping[str, Any], raw_headers: Mapping[str, Any] | None) -> Payload:
+    """Find the body among a server's parameters.
+
+    Args:
+        parameters: name -> value, bytes as a rule; str, dict or list where the server decoded it.
+        raw_headers: name -> value; TorchServe mixes in one mapping a parameter, under its name.
+
+    Returns:
+        The body. Where a server took a form apart (our own front end does not), it is put together
+        again as well as the wire allows.
+    """
+    raw_headers = raw_headers or {}
+    headers = {str(name).lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
+    content_type = headers.get("content-type", "")
+    for name in ("body", *TEXT_FIELDS):
+        if parameters.get(name):
+            own = raw_headers.get(name)
+            own_type = own.get("content-type", "") if isinstance(own, Mapping) else ""
+            if name != "body":  # a field of a form: the request's type says nothing of it
+                content_type = str(own_type)
+            return Payload(_to_bytes(parameters[name]), content_type or str(own_type), headers)
+    if set(parameters) <= {"body", *TEXT_FIELDS}:
+        return Payload(b"", content_type, headers)
+    pieces = [name.encode("utf-8", "replace") + _with_equals(_to_bytes(value)) for name, value in parameters.items()]
+    return Payload(b"&".join(pieces), "", headers)
+
+
+def _with_equals(value: bytes) -> bytes:
+    return b"=" + value if value else b""
+
+
+def _to_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return json.dumps(value).encode()
+
+
+def _check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
+    kinds = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise BundleError(
+            f"model-config.yaml: handler.{name} is {value!r}; expected {kind.__name__} from {low} to {high}"
+        )
