@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 import tweetclf
-from tweetclf.bundle import load_bundle
+from tweetclf.bundle import Bundle, load_bundle
 from tweetclf.classifier import Classifier
+from tweetclf.engines import Engine
 from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.request import Shape, TweetRequest, parse_request
@@ -62,8 +63,7 @@ class TweetsHandler:
         thresholds = self._config.thresholds(bundle.thresholds)
         self._classifier = Classifier(bundle, engine, thresholds, self._config.batch_tokens)
         difference = self._classifier.replay_golden()
-        for tweets, tokens in WARM_UP_SHAPES:
-            engine.logits([[101] * min(tokens, bundle.max_tokens)] * tweets)
+        _warm_up(engine, bundle)
         self._facts = {
             "model_version": bundle.model_version,
             "engine": engine.name,
@@ -184,6 +184,13 @@ def _check_own_code(folder: Path) -> None:
             f"the package tweetclf was imported from {code.parent}; expected the archive's own in {folder}: "
             "remove that path from PYTHONPATH and start again"
         )
+
+
+def _warm_up(engine: Engine, bundle: Bundle) -> None:
+    ids = bundle.golden[0].input_ids
+    for tweets, tokens in WARM_UP_SHAPES:
+        length = min(tokens, bundle.max_tokens)
+        engine.logits([(ids * length)[:length]] * tweets)
 
 
 def _check_deadline(value: str | None) -> None:

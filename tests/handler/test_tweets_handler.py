@@ -1,0 +1,183 @@
+"""The handler without a server: routing per item, statuses, loading and its refusals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tweets_handler import TweetsHandler
+
+from tests.conftest import ROOT
+from tests.handler.conftest import FakeContext
+from tweetclf.errors import BundleError
+
+JSON = {"Content-Type": "application/json"}
+
+
+def answers(handler: TweetsHandler, context: FakeContext, *bodies: bytes) -> list[Any]:
+    results = handler.handle([{"body": bytearray(body)} for body in bodies], context)
+    assert len(results) == len(bodies)
+    return [json.loads(result) for result in results]
+
+
+def test_handle_of_a_mixed_batch_answers_each_in_its_own_form(handler: TweetsHandler, context: FakeContext) -> None:
+    context.request_headers = {1: JSON, 2: JSON, 3: JSON, 4: JSON}
+    single, many, v1, v2, broken, odd = answers(
+        handler,
+        context,
+        b"fire near the river",
+        b'["flood", "", {"text": "storm", "id": 4}]',
+        b'{"instances": ["fire near the river"]}',
+        b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["fire near the river"]}]}',
+        b'{"text": ',
+        b"\xff",
+    )
+    assert single["label"] in ("disaster", "not_disaster")
+    assert [entry.get("error", {}).get("code") for entry in many["predictions"]] == [None, "EMPTY_TEXT", None]
+    assert many["predictions"][1]["error"]["index"] == 1
+    assert many["predictions"][2]["id"] == 4
+    assert v1["predictions"] == [single]
+    assert v2["outputs"][1]["data"] == [single["score"]]
+    assert broken["error"]["code"] == "BAD_JSON"
+    assert odd["error"]["code"] == "NOT_UTF8"
+    assert context.statuses == {4: 400, 5: 400}
+    assert context.response_headers[0] == {"content-type": "application/json", "x-model-version": "2026.01.01-tiny"}
+
+
+def test_handle_of_explain_and_predict_in_one_batch_routes_each(handler: TweetsHandler, context: FakeContext) -> None:
+    context.request_headers = {0: {"explain": "False"}, 1: {"explain": "True"}, 2: {}}
+    first, explained, last = answers(handler, context, b"fire", b"fire", b"fire")
+    assert first == last
+    assert explained["error"]["code"] == "NOT_IMPLEMENTED"
+    assert context.statuses == {1: 501}
+
+
+def test_handle_of_describe_gives_version_figures_and_hashes(handler: TweetsHandler, context: FakeContext) -> None:
+    context.request_headers = {0: {"describe": "True"}}
+    (facts,) = answers(handler, context, b"")
+    assert facts["model_version"] == "2026.01.01-tiny"
+    assert facts["bundle"]["dev"] == {"f1": 0.5}
+    assert set(facts["bundle"]["files"]) == {"model.pt", "tokenizer.json", "golden.jsonl"}
+    assert facts["thresholds"] == {"not_disaster_below": 0.3, "disaster_from": 0.7}
+    assert facts["golden"]["samples"] == 4
+    assert (facts["engine"], facts["device"]) == ("torchscript", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "code"), [(60_000, None), (-10, "DEADLINE")], ids=["in the future", "in the past"]
+)
+def test_handle_with_a_deadline_answers_only_in_time(
+    handler: TweetsHandler, context: FakeContext, offset_ms: int, code: str | None
+) -> None:
+    context.request_headers = {0: {"X-Deadline-Ms": str(time.time() * 1000 + offset_ms)}}
+    first, second = answers(handler, context, b"fire", b"fire")
+    assert first.get("error", {}).get("code") == code
+    assert "label" in second
+    assert context.statuses == ({0: 504} if code else {})
+
+
+def test_handle_with_a_deadline_that_is_no_number_says_so(handler: TweetsHandler, context: FakeContext) -> None:
+    context.request_headers = {0: {"x-deadline-ms": "soon"}}
+    (answer,) = answers(handler, context, b"fire")
+    assert answer["error"]["code"] == "WRONG_TYPE"
+
+
+class FailsOn:
+    """An engine with a fault: it dies on inputs of one length."""
+
+    name, device, tolerance = "faulty", "cpu", 1e-4
+
+    def __init__(self, engine: Any, length: int) -> None:
+        self.engine, self.length = engine, length
+
+    def logits(self, input_ids: Any) -> Any:
+        if any(len(ids) == self.length for ids in input_ids):
+            raise RuntimeError("secret tweet text in a message")
+        return self.engine.logits(input_ids)
+
+
+def test_handle_when_the_engine_fails_on_one_request_answers_the_others(
+    model_dir: Path, context: FakeContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = TweetsHandler()
+    handler.initialize(FakeContext(model_dir))
+    assert handler._classifier is not None
+    expected = answers(handler, context, b"fire", b"flood")
+    failing = len(handler._classifier.encode(["fire fire fire"])[0])
+    handler._classifier.engine = FailsOn(handler._classifier.engine, failing)
+    with caplog.at_level(logging.DEBUG):
+        first, bad, last = answers(handler, context, b"fire", b"fire fire fire", b"flood")
+    assert [first, last] == expected
+    assert bad["error"]["code"] == "INTERNAL"
+    assert context.statuses == {1: 500}
+    assert "request-1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_handle_logs_no_text(handler: TweetsHandler, context: FakeContext, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answers(handler, context, b"marker7781 fire", b'{"marker7781', b"\xffmarker7781", b"", b"marker7781" * 2000)
+    assert "marker7781" not in caplog.text
+
+
+def test_handle_before_initialize_answers_500_and_does_not_raise(context: FakeContext) -> None:
+    (answer,) = answers(TweetsHandler(), context, b"fire")
+    assert answer["error"]["code"] == "INTERNAL"
+    assert context.statuses == {0: 500}
+
+
+def test_initialize_sets_the_threads_of_the_config(model_dir: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        handler = TweetsHandler()
+        handler.initialize(FakeContext(model_dir, {"handler": {"torch_threads": 1, "disaster_from": 0.9}}))
+        assert torch.get_num_threads() == 1
+        facts = json.loads(handler.describe_handle())
+        assert facts["torch_threads"] == 1
+        assert facts["thresholds"]["disaster_from"] == 0.9
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_initialize_with_a_damaged_model_names_the_file(model_dir: Path) -> None:
+    (model_dir / "bundle" / "model.pt").write_bytes(b"swapped")
+    with pytest.raises(BundleError, match=r"model.pt has sha256"):
+        TweetsHandler().initialize(FakeContext(model_dir))
+
+
+def test_initialize_with_an_unknown_setting_names_it(model_dir: Path) -> None:
+    with pytest.raises(BundleError, match=r"unknown keys \['torch_thread'\]"):
+        TweetsHandler().initialize(FakeContext(model_dir, {"handler": {"torch_thread": 1}}))
+
+
+def test_initialize_with_code_from_elsewhere_is_refused(model_dir: Path) -> None:
+    (model_dir / "MAR-INF").mkdir()
+    with pytest.raises(BundleError, match=r"tweetclf was imported from .* remove that path from PYTHONPATH"):
+        TweetsHandler().initialize(FakeContext(model_dir))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_initialize_with_a_gpu_id_but_no_gpu_runs_on_the_cpu(model_dir: Path) -> None:
+    handler = TweetsHandler()
+    handler.initialize(FakeContext(model_dir, gpu_id=0))
+    assert json.loads(handler.describe_handle())["device"] == "cpu"
+
+
+def test_import_of_the_handler_leaves_heavy_modules_out() -> None:
+    code = "import sys, tweets_handler; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'handler'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for module in ("transformers", "peft", "pandas", "sklearn", "lightning", "huggingface_hub", "training", "export"):
+        assert f"'{module}'" not in result.stdout

@@ -1,0 +1,88 @@
+"""Settings of the handler, and bodies out of a server's parameters."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tweetclf.bundle import Thresholds
+from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.serving import HandlerConfig, read_payload
+
+
+def test_handler_config_of_nothing_takes_the_defaults() -> None:
+    config = HandlerConfig.from_mapping(None)
+    assert config.torch_threads == len(os.sched_getaffinity(0))
+    assert config.thresholds(Thresholds(0.2, 0.8)) == Thresholds(0.2, 0.8)
+
+
+def test_handler_config_with_thresholds_replaces_those_it_names() -> None:
+    config = HandlerConfig.from_mapping({"disaster_from": 0.95, "not_disaster_below": None})
+    assert config.thresholds(Thresholds(0.2, 0.8)) == Thresholds(0.2, 0.95)
+
+
+def test_handler_config_with_crossed_thresholds_is_refused() -> None:
+    config = HandlerConfig.from_mapping({"disaster_from": 0.1})
+    with pytest.raises(BundleError, match="expected 0 <= not_disaster_below <= disaster_from"):
+        config.thresholds(Thresholds(0.2, 0.8))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ([], "expected a mapping"),
+        ({"threads": 2}, r"unknown keys \['threads'\]"),
+        ({"torch_threads": -1}, r"handler.torch_threads is -1; expected int from 0"),
+        ({"torch_threads": "2"}, r"handler.torch_threads is '2'"),
+        ({"torch_threads": True}, r"handler.torch_threads is True"),
+        ({"batch_tokens": 1.5}, r"handler.batch_tokens is 1.5"),
+        ({"disaster_from": 2}, r"handler.disaster_from is 2; expected float from 0 to 1"),
+        ({"disaster_from": "high"}, r"handler.disaster_from is 'high'"),
+    ],
+)
+def test_handler_config_with_a_wrong_value_says_what_is_expected(section: Any, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        HandlerConfig.from_mapping(section)
+
+
+@pytest.mark.parametrize("value", [b"fire", bytearray(b"fire"), memoryview(b"fire"), "fire"])
+def test_read_payload_of_a_body_gives_its_bytes(value: Any) -> None:
+    payload = read_payload({"body": value}, {"Content-Type": "text/plain", "X-Deadline-Ms": "5"})
+    assert (payload.body, payload.content_type) == (b"fire", "text/plain")
+    assert payload.header("x-deadline-ms") == "5"
+
+
+def test_read_payload_of_decoded_json_gives_json_again() -> None:
+    assert read_payload({"body": {"text": "fire"}}, None).body == b'{"text": "fire"}'
+
+
+def test_read_payload_of_a_grpc_input_has_no_content_type() -> None:
+    payload = read_payload({"data": b"fire"}, {"data": {"content-type": ""}})
+    assert (payload.body, payload.content_type) == (b"fire", "")
+
+
+def test_read_payload_of_a_form_field_takes_its_own_type_not_the_requests() -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "text": {"content-type": "text/plain"}}
+    payload = read_payload({"text": b"fire"}, headers)
+    assert (payload.body, payload.content_type) == (b"fire", "text/plain")
+
+
+def test_read_payload_with_a_header_named_body_is_not_confused() -> None:
+    payload = read_payload({"body": b"fire"}, {"body": "from a client", "content-type": "text/plain"})
+    assert (payload.body, payload.content_type) == (b"fire", "text/plain")
+
+
+def test_read_payload_of_a_form_that_a_server_took_apart_puts_it_together() -> None:
+    assert read_payload({"A ": b"", " B ": b" C"}, None).body == b"A & B = C"
+
+
+@pytest.mark.parametrize("parameters", [{}, {"body": b""}, {"data": ""}])
+def test_read_payload_of_nothing_is_empty(parameters: dict[str, Any]) -> None:
+    assert read_payload(parameters, None).body == b""
+
+
+def test_invalid_request_error_with_an_unknown_code_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="expected one of"):
+        InvalidRequestError("ODD", "x")
