@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from export.build import build
 from export.trace import trace
 from tweetclf.bundle import Bundle, load_bundle, sha256_of
 from tweetclf.text import NORMALISER_VERSION, normalise
@@ -117,3 +118,23 @@ def real_data() -> Path:
     if not (folder / "test.csv").is_file():
         pytest.skip(f"no real tweets in {folder}; set DISASTER_TWEETS_DATA to a folder with train.csv and test.csv")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model, exported once a session: `bundle/`, `tweets.mar`, its manifest and golden answers."""
+    folder = tmp_path_factory.mktemp("real")
+    build(ROOT / "model", folder / "bundle", folder / "store" / "tweets.mar", say=lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_archive(real_build: Path) -> Path:
+    """Read-only."""
+    return real_build / "store" / "tweets.mar"
+
+
+@pytest.fixture(scope="session")
+def real_bundle_dir(real_build: Path) -> Path:
+    """Read-only."""
+    return real_build / "bundle"

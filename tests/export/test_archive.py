@@ -1,0 +1,147 @@
+"""The archive of the default model: reproducible contents, verified in a clean process, refused when changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import main
+from export.archive import content_hashes, inputs_hash, is_current, manifest_path, write_archive, write_manifest
+from export.bundle_writer import ExportError, write_bundle
+from export.verify import VerifyError, verify
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def archive(real_archive: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    for path in real_archive.parent.glob("tweets.*"):
+        shutil.copyfile(path, tmp_path / path.name)
+    return tmp_path / real_archive.name
+
+
+def rewrite(archive: Path, name: str, change: object) -> None:
+    """Replace one file of an archive; None leaves it out."""
+    changed = archive.with_suffix(".changed")
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(changed, "w") as new:
+        for entry in old.namelist():
+            if entry != name:
+                new.writestr(entry, old.read(entry))
+            elif callable(change):
+                new.writestr(entry, change(old.read(entry)))
+    changed.replace(archive)
+
+
+def renew_manifest(archive: Path) -> None:
+    write_manifest(archive, "changed", "unknown")
+
+
+def test_content_hashes_of_two_builds_of_the_same_model_are_equal(
+    real_bundle_dir: Path, real_archive: Path, tmp_path: Path
+) -> None:
+    again = write_bundle(ROOT / "model", tmp_path / "bundle")
+    write_archive(again.path, tmp_path / "tweets.mar", again.model_version)
+    assert content_hashes(tmp_path / "tweets.mar") == content_hashes(real_archive)
+
+
+def test_archive_holds_bundle_code_and_handler_and_nothing_else(real_archive: Path) -> None:
+    names = set(content_hashes(real_archive))
+    assert {"tweets_handler.py", "model-config.yaml", "bundle/model.pt", "bundle/bundle.json"} <= names
+    assert {name.partition("/")[0] for name in names} == {
+        "tweets_handler.py",
+        "model-config.yaml",
+        "bundle",
+        "tweetclf",
+    }
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_verify_of_the_default_model_gives_its_served_scores(real_archive: Path) -> None:
+    served = json.loads(real_archive.with_suffix(".golden.json").read_text())
+    assert verify(real_archive) == served
+    assert {sample["label"] for sample in served} == {"disaster", "not_disaster"}
+
+
+def test_verify_of_an_archive_with_swapped_content_names_it(archive: Path) -> None:
+    rewrite(archive, "tweetclf/text.py", lambda content: content + b"\n# changed")
+    with pytest.raises(VerifyError, match=r"\['tweetclf/text.py'\] differ from the manifest"):
+        verify(archive)
+
+
+def test_verify_of_an_archive_without_a_file_names_it(archive: Path) -> None:
+    rewrite(archive, "tweetclf/text.py", None)
+    with pytest.raises(VerifyError, match=r"tweetclf/text.py"):
+        verify(archive)
+
+
+def test_verify_of_a_model_swapped_together_with_its_manifest_is_refused_by_the_handler(archive: Path) -> None:
+    rewrite(archive, "bundle/golden.jsonl", lambda content: content.replace(b"e", b"a"))
+    renew_manifest(archive)
+    with pytest.raises(VerifyError, match=r"golden.jsonl has sha256"):
+        verify(archive)
+
+
+def test_verify_of_a_handler_that_imports_transformers_is_refused(archive: Path) -> None:
+    rewrite(archive, "tweets_handler.py", lambda content: content.replace(b"import torch\n", b"import torch, peft\n"))
+    renew_manifest(archive)
+    with pytest.raises(VerifyError, match=r"imported .*'transformers'"):
+        verify(archive)
+
+
+def test_is_current_after_a_build_and_not_after_a_change(archive: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(ROOT / "model", tmp_path / "model"))
+    assert is_current(archive, model)
+    (model / "training.json").write_text("{}")
+    assert not is_current(archive, model)
+    assert inputs_hash(model) != inputs_hash(ROOT / "model")
+
+
+def test_is_current_of_a_damaged_archive_is_false(archive: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert not is_current(archive, ROOT / "model")
+
+
+def test_is_current_without_a_manifest_is_false(archive: Path) -> None:
+    manifest_path(archive).unlink()
+    assert not is_current(archive, ROOT / "model")
+
+
+def test_main_with_a_current_archive_does_nothing(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = archive.stat().st_mtime_ns
+    assert main(["--archive", str(archive), "--model", str(ROOT / "model"), "--if-stale"]) == 0
+    assert capsys.readouterr().out == f"{archive} is current\n"
+    assert archive.stat().st_mtime_ns == before
+
+
+def test_write_bundle_with_golden_samples_of_another_model_is_refused(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(ROOT / "model", tmp_path / "model"))
+    lines = (model / "golden.jsonl").read_text().splitlines()
+    sample = json.loads(lines[2])
+    sample["probabilities"] = sample["probabilities"][::-1]
+    (model / "golden.jsonl").write_text("\n".join([*lines[:2], json.dumps(sample)]) + "\n")
+    with pytest.raises(ExportError, match=r"golden.jsonl line 3: the merged model differs"):
+        write_bundle(model, tmp_path / "bundle")
+
+
+def test_main_without_a_model_refuses_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--archive",
+        str(tmp_path / "a.mar"),
+        "--model",
+        str(tmp_path / "none"),
+        "--bundle",
+        str(tmp_path / "b"),
+    ]
+    assert main(arguments) == 1
+    assert "export refused:" in capsys.readouterr().err
+    assert not (tmp_path / "a.mar").exists()
+
+
+def test_main_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "python -m export --if-stale" in capsys.readouterr().out
