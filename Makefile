@@ -1,0 +1,60 @@
+# The commands of this project; `make` alone lists them. The work itself is done in scripts/.
+VENV        ?= .venv
+PYTHON      ?=
+TORCH_INDEX ?=
+DATA        ?=
+USERS       ?= 32
+DURATION_S  ?= 30
+
+BIN       := $(VENV)/bin
+BOOTSTRAP := $(or $(PYTHON),python3)
+SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRAP) here; expected Python 3.10-3.12;\
+ install it (Debian: apt-get install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; };\
+ $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve stop archive test check train loadtest lock clean
+
+help: ## list these commands
+	@echo 'usage: make COMMAND [VARIABLE=value]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA  USERS  DURATION_S'
+
+setup: ## make the environment: locked packages, torch, a Java where there is none
+	$(SETUP)
+
+serve: archive ## export the model, start TorchServe, wait for right answers, print one and how to stop
+	@$(BIN)/python scripts/serve.py start
+
+stop: ## stop the server that `make serve` started
+	@if [ -x $(BIN)/python ]; then $(BIN)/python scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
+
+archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
+	@$(BIN)/python -m export --if-stale
+
+test: ## run every test, the ones on a real TorchServe too, with branch coverage
+	$(SETUP) --set dev
+	@$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
+
+check: ## lint, format and types, changing nothing
+	$(SETUP) --set dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+train: ## fine-tune a new model from raw tweets: make train DATA=folder
+	@test -d "$(DATA)" || { echo 'train: DATA="$(DATA)" is no folder; expected the raw tweets: make train DATA=folder' >&2; exit 1; }
+	$(SETUP) --set train
+	@$(BIN)/python -m training.train data.raw_dir="$(abspath $(DATA))"
+
+loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
+	@$(BIN)/python scripts/serve.py status
+	@mkdir -p reports
+	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -r $(USERS) -t $(DURATION_S)s --html reports/loadtest.html
+
+lock: ## write requirements/lock/ from the pinned direct requirements
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/lock_requirements.py
+
+clean: stop ## remove what was built here, logs and reports (the environment and trained models stay)
+	rm -rf build reports logs .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -f model_store/*.mar model_store/*.json
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

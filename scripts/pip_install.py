@@ -1,0 +1,109 @@
+"""Install with an environment's pip, with one line of progress and one line for a failure.
+
+Runs on the machine's own Python, before anything is installed. The machine's pip configuration stays in force.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+NO_NETWORK = re.compile(
+    r"NewConnectionError|ConnectTimeoutError|ReadTimeoutError|NameResolutionError|ProxyError|SSLError|"
+    r"Connection refused|Connection reset|Connection aborted|Max retries exceeded|name resolution|IncompleteRead|"
+    r"(?:5\d\d|429) (?:Server|Client) Error"
+)
+OFFLINE_HINT = (
+    "check network and proxy, then run the same command again (finished downloads are kept). Without a network: "
+    "`pip download --no-deps -r requirements/lock/requirements.txt -d wheels` and `pip download torch==... -d wheels` "
+    "elsewhere, then PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make setup"
+)
+LINE_WIDTH = 78
+
+
+class InstallError(RuntimeError):
+    """pip failed; the message is one line that says why and what to do."""
+
+
+def install(python: Path, arguments: Sequence[str], what: str, log: Path) -> None:
+    """Run `pip install` in an environment.
+
+    Args:
+        python: the environment's interpreter.
+        arguments: what to give to `pip install`.
+        what: for people, in the progress line.
+        log: takes everything that pip says, after what it holds already.
+
+    Raises:
+        InstallError: pip failed.
+    """
+    command = [str(python), "-m", "pip", "install", "--progress-bar", "off", "--no-input", *arguments]
+    print(f"installing {what} ...", flush=True)
+    lines = []
+    with log.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            file.write(line)
+            _show(line)
+        status = process.wait()
+    _clear()
+    if status:
+        raise InstallError(f"{explain_failure(lines)} (all of pip's output: {log})")
+
+
+def explain_failure(lines: Sequence[str]) -> str:
+    """Return one line for people from what a failed pip printed: what failed, why, what to do."""
+    output = "".join(lines)
+    package = _package(output)
+    if "No space left on device" in output:
+        return f"the disk is full while installing {package}; free some space and run the same command again"
+    if "DO NOT MATCH THE HASHES" in output:
+        wrong = re.search(r"^\s+(\S+) from \S+:\s*$", output, re.MULTILINE)
+        return (
+            f"{wrong.group(1) if wrong else package} does not have the hash of requirements/lock: a broken download or "
+            "a changed file; run `pip cache purge` and try again, and install nothing if it stays so"
+        )
+    trouble = NO_NETWORK.search(output)
+    if trouble:
+        return f"downloading {package} failed ({trouble.group(0)}); {OFFLINE_HINT}"
+    if "No matching distribution found" in output:
+        return (
+            f"no file of {package} fits this Python and this machine, or the package index lacks it; expected CPython "
+            f"3.10-3.12 on 64-bit Linux or macOS, and an index that has it ({OFFLINE_HINT})"
+        )
+    errors = [line.strip() for line in lines if line.startswith("ERROR:")]
+    return f"installing {package} failed: {errors[-1] if errors else output.strip()[-200:]}"
+
+
+def _package(output: str) -> str:
+    for pattern in (
+        r"No matching distribution found for (\S+)",
+        r"satisfies the requirement (\S+)",
+        r"connection broken by .*/simple/([^/']+)/",
+    ):
+        named: list[str] = re.findall(pattern, output)
+        if named:
+            return named[-1]
+    collected: list[str] = re.findall(r"^\s*Collecting (\S+)", output, re.MULTILINE)
+    return collected[-1] if collected else "a package"
+
+
+def _show(line: str) -> None:
+    step = re.match(r"\s*(Collecting|Downloading|Building wheel for|Installing collected packages)[ :](\S*)", line)
+    if step and sys.stdout.isatty():
+        name = step.group(2).rsplit("/", 1)[-1]
+        sys.stdout.write(f"\r\033[K  {step.group(1).lower()} {name}"[: LINE_WIDTH + 4])
+        sys.stdout.flush()
+
+
+def _clear() -> None:
+    if sys.stdout.isatty():
+        sys.stdout.write("\r\033[K")
+        sys.stdout.flush()

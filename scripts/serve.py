@@ -1,0 +1,197 @@
+"""Start the local TorchServe and prove that it answers right, tell about it, or stop it."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from golden_answers import WrongAnswersError, ask_as_curl, check_golden, is_loaded
+from java_runtime import JavaError
+from server_log import StartLog
+from server_process import (
+    CONSOLE,
+    ServerError,
+    describe,
+    launch,
+    require_room,
+    running_server,
+    server_environment,
+    stop,
+    temporary_folder_owner,
+)
+from server_settings import GOLDEN, Settings, SettingsError, fingerprint, read_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN_DIR = Path(sys.executable).parent
+EXAMPLE_TWEET = "Wildfire jumps the highway near Redding, families being evacuated"
+POLL_S = 0.2
+REFUSED_AFTER_S = 2.0  # a load error is followed by others that it causes; the model log is complete by then
+EXAMPLE = """examples:
+  python scripts/serve.py start     start, or say that the right server runs already
+  python scripts/serve.py status    exit status 0 when a server started here answers its golden tweets right
+  python scripts/serve.py stop
+"""
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Path = BIN_DIR) -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("start", "status", "stop"))
+    parser.add_argument("--timeout-s", type=float, default=120.0, help="limit for a start (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = read_settings(root)
+        if options.command == "start":
+            return start(root, bin_dir, settings, options.timeout_s)
+        return status(root, settings) if options.command == "status" else stop_own(root, settings)
+    except (ServerError, SettingsError, WrongAnswersError, JavaError) as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return 1
+    except (OSError, http.client.HTTPException) as error:
+        print(f"{options.command}: the server does not answer ({error}); make stop, make serve", file=sys.stderr)
+        return 1
+
+
+def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> int:
+    """Bring up the server of the present archive and settings, unless it runs; return the exit status."""
+    began = time.monotonic()
+    wanted = fingerprint(root)
+    found = running_server(root)
+    if found:
+        current = found[0].fingerprint == wanted
+        if current and is_loaded(settings.management):
+            _report(root, settings, f"already running (pid {found[1].pid})")
+            return 0
+        why = "the server that runs has no loaded model" if current else "the archive or the settings changed"
+        print(f"{why}; restarting it")
+        stop(root, found[1], settings.addresses)
+    require_room(settings.addresses)
+    if "TS_CONFIG_FILE" in os.environ:
+        print("TS_CONFIG_FILE is set and not used: make serve reads config.properties", file=sys.stderr)
+    variables = server_environment(os.environ, bin_dir)
+    log = StartLog(root, CONSOLE, variables)
+    # `make` and terminals end a program with these; the server must not be left half started.
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    process = None
+    try:
+        process = launch(root, bin_dir, variables, wanted)
+        _wait_until_loaded(process, settings, log, began + timeout_s)
+        _report(root, settings, f"ready in {time.monotonic() - began:.1f} s (pid {process.pid})")
+    except BaseException:
+        # Interrupted between its start and its record: nobody else had the temporary folder a moment ago.
+        process = process or temporary_folder_owner()
+        if process is not None:
+            stop(root, process, settings.addresses)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_loaded(process: psutil.Process, settings: Settings, log: StartLog, deadline: float) -> None:
+    """Wait until a worker has loaded the model.
+
+    Raises:
+        ServerError: the server ended, the model refused to load, or the time is up; with the reason from the logs.
+    """
+    progress = _Progress()
+    refused_at = None
+    while not is_loaded(settings.management):
+        now = time.monotonic()
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            progress.clear()
+            raise ServerError(f"TorchServe ended while starting: {log.reason()}")
+        if log.load_error():
+            refused_at = refused_at or now
+        if refused_at and now - refused_at > REFUSED_AFTER_S:
+            progress.clear()
+            raise ServerError(f"the model refused to load: {log.load_error()}")
+        if now > deadline:
+            progress.clear()
+            raise ServerError(f"not ready in time: {log.reason()}")
+        progress.show("starting TorchServe and loading the model")
+        time.sleep(POLL_S)
+    progress.clear()
+
+
+def _report(root: Path, settings: Settings, state: str) -> None:
+    count = check_golden(settings.inference, root / GOLDEN)
+    answer = ask_as_curl(settings.inference, EXAMPLE_TWEET)
+    rest = f"localhost:{settings.inference.port}"
+    print(
+        f"TorchServe {state}; {count} golden tweets answered right\n\n"
+        f"  $ curl -X POST {rest}/predictions/tweets -d '{EXAMPLE_TWEET}'\n"
+        f"  {answer}\n\n"
+        f"  REST     http://{rest}/predictions/tweets\n"
+        f"  gRPC     localhost:{settings.grpc.port}\n"
+        f"  state    http://localhost:{settings.management.port}/models/tweets?customized=true\n"
+        f"  metrics  http://localhost:{settings.metrics.port}/metrics\n"
+        "  stop     make stop"
+    )
+
+
+def status(root: Path, settings: Settings) -> int:
+    """Tell whether a server answers right; 0 when it does, started here or by hand."""
+    found = running_server(root)
+    owner = found[1] if found else temporary_folder_owner()
+    if owner is None and not is_loaded(settings.management):
+        print("no server runs; start one: make serve", file=sys.stderr)
+        return 1
+    count = check_golden(settings.inference, root / GOLDEN)
+    print(f"{describe(owner) if owner else 'a server'} answers {count} golden tweets right")
+    return 0
+
+
+def stop_own(root: Path, settings: Settings) -> int:
+    """Stop the server that was started here; return the exit status."""
+    found = running_server(root)
+    if found:
+        stop(root, found[1], settings.addresses)
+        print(f"stopped (pid {found[1].pid})")
+        return 0
+    other = temporary_folder_owner()
+    hint = f"; {describe(other)} was started by hand and is left alone: torchserve --stop" if other else ""
+    print(f"no server of `make serve` runs{hint}")
+    return 0
+
+
+class _Progress:
+    """One line that counts the seconds on a terminal, and one line in all elsewhere."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def show(self, what: str) -> None:
+        if sys.stdout.isatty():
+            print(f"\r\033[K{what} ... {time.monotonic() - self._began:.0f} s", end="", flush=True)
+        elif not self._shown:
+            print(f"{what} ...", flush=True)
+        self._shown = True
+
+    def clear(self) -> None:
+        if sys.stdout.isatty():
+            print("\r\033[K", end="", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; the server is stopped if it was starting", file=sys.stderr)
+        sys.exit(130)
