@@ -1,0 +1,135 @@
+package org.pytorch.serve.http;
+
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.SimpleChannelInboundHandler;
+import io.netty.handler.codec.http.FullHttpRequest;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpResponseStatus;
+import io.netty.handler.codec.http.QueryStringDecoder;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.util.Arrays;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.pytorch.serve.archive.DownloadArchiveException;
+import org.pytorch.serve.archive.model.ModelException;
+import org.pytorch.serve.archive.model.ModelNotFoundException;
+import org.pytorch.serve.archive.model.ModelVersionNotFoundException;
+import org.pytorch.serve.archive.workflow.WorkflowNotFoundException;
+import org.pytorch.serve.util.ConfigManager;
+import org.pytorch.serve.util.ConnectorType;
+import org.pytorch.serve.util.NettyUtils;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Hands a request to whoever answers it and turns what is thrown into a status.
+ *
+ * <p>Three things differ from TorchServe's own class of this name. No exception message reaches the log: it may quote
+ * the request, and with it a tweet. A request that is at fault gets a 4xx where it got 403 or 500: a broken %-escape,
+ * an address without a leading slash. The management port answers loopback names only, so that a web page which points
+ * its own name at 127.0.0.1 cannot reach it (DNS rebinding). Why at all: docs/adr/0002.
+ */
+public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequest> {
+    private static final Logger LOGGER = LoggerFactory.getLogger(HttpRequestHandler.class);
+    private static final Pattern LOOPBACK_HOST =
+            Pattern.compile("(localhost|127(\\.\\d{1,3}){3}|\\[::1])\\.?(:\\d+)?", Pattern.CASE_INSENSITIVE);
+    private static final int LOGGED_FRAMES = 6;
+
+    private final HttpRequestHandlerChain handlerChain;
+
+    /** Keeps the first link of the chain that answers. */
+    public HttpRequestHandler(HttpRequestHandlerChain chain) {
+        handlerChain = chain;
+    }
+
+    @Override
+    protected void channelRead0(ChannelHandlerContext ctx, FullHttpRequest req) {
+        try {
+            NettyUtils.requestReceived(ctx.channel(), req);
+            if (!req.decoderResult().isSuccess()) {
+                throw new BadRequestException("Invalid HTTP message.");
+            }
+            if (isForeignHost(ctx.channel().localAddress(), req.headers().get(HttpHeaderNames.HOST))) {
+                String message = "the header Host is no loopback name; expected localhost or 127.0.0.1 on this port";
+                NettyUtils.sendError(ctx, HttpResponseStatus.FORBIDDEN, new BadRequestException(message));
+                return;
+            }
+            QueryStringDecoder decoder = new QueryStringDecoder(req.uri());
+            String path = decoder.path();
+            if (!path.startsWith("/")) {
+                throw new ResourceNotFoundException();
+            }
+            handlerChain.handleRequest(ctx, req, decoder, path.split("/"));
+        } catch (Throwable t) {
+            HttpResponseStatus status = statusOf(t);
+            if (status == HttpResponseStatus.INTERNAL_SERVER_ERROR
+                    || status == HttpResponseStatus.INSUFFICIENT_STORAGE) {
+                LOGGER.error("request {} failed: {}", NettyUtils.getRequestId(ctx.channel()), withoutMessage(t));
+            }
+            NettyUtils.sendError(ctx, status, t);
+        }
+    }
+
+    @Override
+    public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
+        if (cause instanceof IOException) {
+            LOGGER.debug("a client went away");
+        } else {
+            LOGGER.error("a connection failed: {}", withoutMessage(cause));
+        }
+        if (cause instanceof OutOfMemoryError) {
+            NettyUtils.sendError(ctx, HttpResponseStatus.INSUFFICIENT_STORAGE, cause);
+        }
+        ctx.close();
+    }
+
+    private static HttpResponseStatus statusOf(Throwable t) {
+        if (t instanceof ResourceNotFoundException
+                || t instanceof ModelNotFoundException
+                || t instanceof ModelVersionNotFoundException
+                || t instanceof WorkflowNotFoundException) {
+            return HttpResponseStatus.NOT_FOUND;
+        }
+        if (t instanceof MethodNotAllowedException) {
+            return HttpResponseStatus.METHOD_NOT_ALLOWED;
+        }
+        if (t instanceof ConflictStatusException) {
+            return HttpResponseStatus.CONFLICT;
+        }
+        if (t instanceof RequestTimeoutException) {
+            return HttpResponseStatus.REQUEST_TIMEOUT;
+        }
+        if (t instanceof ServiceUnavailableException) {
+            return HttpResponseStatus.SERVICE_UNAVAILABLE;
+        }
+        if (t instanceof OutOfMemoryError) {
+            return HttpResponseStatus.INSUFFICIENT_STORAGE;
+        }
+        if (t instanceof ModelException || t instanceof DownloadArchiveException || t instanceof IllegalArgumentException) {
+            return HttpResponseStatus.BAD_REQUEST;
+        }
+        return HttpResponseStatus.INTERNAL_SERVER_ERROR;
+    }
+
+    private static boolean isForeignHost(SocketAddress local, String host) {
+        if (host == null || !(local instanceof InetSocketAddress)) {
+            return false;
+        }
+        InetSocketAddress here = (InetSocketAddress) local;
+        SocketAddress management =
+                ConfigManager.getInstance().getListener(ConnectorType.MANAGEMENT_CONNECTOR).getSocketAddress();
+        return here.getAddress().isLoopbackAddress()
+                && management instanceof InetSocketAddress
+                && ((InetSocketAddress) management).getPort() == here.getPort()
+                && !LOOPBACK_HOST.matcher(host).matches();
+    }
+
+    private static String withoutMessage(Throwable t) {
+        return Arrays.stream(t.getStackTrace())
+                .limit(LOGGED_FRAMES)
+                .map(String::valueOf)
+                .collect(Collectors.joining(" < ", t.getClass().getName() + " at ", ""));
+    }
+}
