@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from echo_handler import ANSWER_FILE
+
+from tests.serving.echo_handler import ANSWER_FILE
 
 MODEL_CONFIG = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 8\nmaxBatchDelay: 1\n"
 

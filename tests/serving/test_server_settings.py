@@ -8,8 +8,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from settings_server import Answer, ask, build_echo_archive, grpc_predict, request_bytes, send_raw
-from torchserve_process import Ports, TorchServeProcess, make_root, write_config
+
+from tests.serving.settings_server import Answer, ask, build_echo_archive, grpc_predict, request_bytes, send_raw
+from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root, write_config
 
 pytestmark = pytest.mark.serving
 
