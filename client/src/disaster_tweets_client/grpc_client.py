@@ -1,0 +1,99 @@
+"""The client over gRPC."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import grpc
+
+from disaster_tweets_client.base_client import BaseClient
+from disaster_tweets_client.errors import DeadlineExceededError, RequestError
+from disaster_tweets_client.loopback import is_loopback
+from disaster_tweets_client.prediction import Reply
+from disaster_tweets_client.retry import TransientError
+from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
+
+# gRPC waits 1 s, then up to 120 s, before it connects again, and fails every call meanwhile; the waits between
+# our own attempts are shorter. The option min_reconnect_backoff_ms stays: it bounds the connecting itself, too.
+# Source: gRPC core, doc/connection-backoff.md.
+_RECONNECT_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+_TRANSIENT_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+# TorchServe has INTERNAL for a full queue and a dead worker as for errors that stay.
+# Source: TorchServe 0.12 InferenceImpl.java, WorkerThread.java.
+_TRANSIENT_WORDS = re.compile(r"no worker|worker died", re.IGNORECASE)
+# gRPC has RESOURCE_EXHAUSTED for an overloaded server as for a message that is too large for either side.
+_TOO_LARGE_WORDS = re.compile(r"larger than max|exceeds maximum", re.IGNORECASE)
+_JAVA_EXCEPTION = re.compile(r"\b(?:\w+\.)*(\w+Exception)\b")
+
+
+class GrpcClient(BaseClient):
+    """Ask a server over gRPC.
+
+    Args:
+        target: host and port.
+        model: the name that the server serves it under.
+        timeout_s: seconds that one call may take, all its requests, attempts and waits together.
+        retries: attempts after the first, per request.
+        api_key: sent as a bearer token in the metadata.
+        credentials: for TLS, such as `grpc.ssl_channel_credentials()`; None speaks plain HTTP/2.
+    """
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:7070",
+        model: str = "tweets",
+        *,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        super().__init__(model, timeout_s, retries)
+        if "://" in target or not target:
+            raise ValueError(f"target is {target!r}; expected host and port, such as 127.0.0.1:7070")
+        self._target = target
+        self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+        host = target.rpartition(":")[0].strip("[]")
+        options = [
+            *_RECONNECT_OPTIONS,
+            ("grpc.max_receive_message_length", -1),  # the server's limit is the higher one
+            ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+        ]
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options)
+        )
+        self._stub: Any = inference_pb2_grpc.InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def _exchange(self, payload: bytes, timeout_s: float) -> Reply:
+        request = inference_pb2.PredictionsRequest(model_name=self._model, input={"data": payload})
+        try:
+            answer = self._stub.Predictions(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._translated(error, timeout_s) from error
+        return Reply(None, answer.prediction)
+
+    def _disconnect(self) -> None:
+        self._channel.close()
+
+    def _translated(self, error: Any, timeout_s: float) -> Exception:
+        """Return what a failed call means here.
+
+        Args:
+            error: grpc.RpcError; grpcio raises objects that are a grpc.Call as well.
+            timeout_s: what the call was allowed.
+        """
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceededError(f"{self._target} gave no answer in the {timeout_s:.1f} s left")
+        if code in _TRANSIENT_CODES and not _TOO_LARGE_WORDS.search(details):
+            return TransientError(f"{self._target} answers {code.name}: {details}")
+        if code is grpc.StatusCode.INTERNAL and _TRANSIENT_WORDS.search(details):
+            return TransientError(f"{self._target} answers {code.name}: {details}")
+        exception = _JAVA_EXCEPTION.search(details)
+        return RequestError(None, exception.group(1) if exception else code.name, details)

@@ -1,0 +1,101 @@
+"""The client over HTTP."""
+
+from __future__ import annotations
+
+import time
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from disaster_tweets_client.base_client import BaseClient
+from disaster_tweets_client.errors import DeadlineExceededError, ServerUnavailableError
+from disaster_tweets_client.loopback import is_loopback
+from disaster_tweets_client.prediction import Reply
+from disaster_tweets_client.retry import TransientError, parse_retry_after
+
+MAX_CONNECTIONS = 32  # kept open; threads beyond it connect anew
+
+# TorchServe answers 503 to a full queue; the others come from gateways before it.
+_TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+# The whole batch fails with one worker; another takes its place within a second.
+# Source: TorchServe 0.12 WorkerThread.java, which answers 500 and does not try again itself.
+_WORKER_DIED = b"Worker died"
+
+
+class RestClient(BaseClient):
+    """Ask a server over HTTP.
+
+    Args:
+        base_url: scheme, host, port and, behind a gateway, a path.
+        model: the name that the server serves it under.
+        timeout_s: seconds that one call may take, all its requests, attempts and waits together. A server
+            that sends its answer in drops may exceed it: each wait for bytes is bounded, not their sum.
+        retries: attempts after the first, per request.
+        api_key: sent as a bearer token, as TorchServe's token authorization and most gateways want it.
+        send_deadline: tell the server until when the answer is of use, so that it drops a request that waited
+            too long. It needs clocks that agree; turn it off for a server whose clock is wrong.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        model: str = "tweets",
+        *,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        api_key: str | None = None,
+        send_deadline: bool = True,
+    ) -> None:
+        super().__init__(model, timeout_s, retries)
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"base_url is {base_url!r}; expected an address such as http://127.0.0.1:8080")
+        self._url = f"{base_url.rstrip('/')}/predictions/{quote(model, safe='')}"
+        self._sends_deadline = send_deadline
+        self._session = requests.Session()
+        # Proxies and .netrc of the environment are not meant for this machine, and reading them costs time.
+        self._session.trust_env = not is_loopback(address.hostname)
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads share no state
+        adapter = HTTPAdapter(pool_maxsize=MAX_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._session.headers.update({"Content-Type": "application/json", "User-Agent": "disaster-tweets-client"})
+        if api_key is not None:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
+
+    def _exchange(self, payload: bytes, timeout_s: float) -> Reply:
+        headers = {}
+        if self._sends_deadline:
+            headers["x-deadline-ms"] = str(int((time.time() + timeout_s) * 1000))
+        try:
+            response = self._session.post(
+                self._url, data=payload, headers=headers, timeout=timeout_s, allow_redirects=False
+            )
+        except requests.Timeout as error:
+            raise DeadlineExceededError(f"{self._url} gave no answer in the {timeout_s:.1f} s left") from error
+        except requests.exceptions.SSLError as error:
+            raise ServerUnavailableError(f"{self._url} offers no TLS that can be trusted: {error}") from error
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise TransientError(f"no connection to {self._url} ({_root(error)}); is the server running?") from error
+        if _is_transient(response.status_code, response.content):
+            retry_after_s = parse_retry_after(response.headers.get("Retry-After"))
+            raise TransientError(f"{self._url} answers HTTP {response.status_code}", retry_after_s)
+        return Reply(response.status_code, response.content)
+
+    def _disconnect(self) -> None:
+        self._session.close()
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the first cause of an error, which says "Connection refused" where the last tells of pools."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _is_transient(status: int, body: bytes) -> bool:
+    if status == 504 and b'"DEADLINE"' in body:  # the server's own word: this request came too late
+        return False
+    return status in _TRANSIENT_STATUSES or (status >= 500 and _WORKER_DIED in body)

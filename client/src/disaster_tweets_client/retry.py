@@ -1,0 +1,104 @@
+"""Try again what may succeed the next time, within one deadline."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from disaster_tweets_client.errors import DeadlineExceededError, ServerUnavailableError
+
+BACK_OFF_BASE_S = 0.1
+BACK_OFF_CAP_S = 5.0
+
+Result = TypeVar("Result")
+
+
+class TransientError(Exception):
+    """An attempt that failed in a way that a later one may not; never leaves the package.
+
+    Args:
+        reason: what went wrong, for the error that the caller sees if no attempt succeeds.
+        retry_after_s: the server asked to wait so long.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class Deadline:
+    """A point in time by which a call has to be over."""
+
+    def __init__(self, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}; expected seconds greater than 0")
+        self.timeout_s = timeout_s
+        self._end_s = time.monotonic() + timeout_s
+
+    def remaining_s(self) -> float:
+        """Return the seconds left, greater than 0.
+
+        Raises:
+            DeadlineExceededError: there are none.
+        """
+        remaining_s = self._end_s - time.monotonic()
+        if remaining_s <= 0:
+            raise DeadlineExceededError(f"no answer within {self.timeout_s:g} s; allow more with timeout_s")
+        return remaining_s
+
+
+def call_with_retries(attempt: Callable[[float], Result], retries: int, deadline: Deadline) -> Result:
+    """Return what `attempt` returns, calling it again while it raises TransientError.
+
+    Waits grow exponentially and are drawn evenly from zero up ("full jitter"), so that clients that
+    failed together do not come back together; what the server asks for in Retry-After is added.
+
+    Args:
+        attempt: takes the seconds left.
+        retries: calls after the first.
+        deadline: of all calls and waits together.
+
+    Raises:
+        ServerUnavailableError: every attempt failed.
+        DeadlineExceededError: the time is over, or would be before the next attempt.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    for number in range(retries + 1):
+        try:
+            return attempt(deadline.remaining_s())
+        except TransientError as error:
+            failure = error
+        if number < retries:
+            _wait(number, failure, deadline)
+    tried = f"{retries + 1} attempts" if retries else "one attempt"
+    raise ServerUnavailableError(f"{failure} (after {tried})") from failure
+
+
+def _wait(number: int, failure: TransientError, deadline: Deadline) -> None:
+    ceiling_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2**number)
+    wait_s = failure.retry_after_s + random.uniform(0, ceiling_s)  # noqa: S311 (spreads load, guards nothing)
+    if wait_s >= deadline.remaining_s():
+        raise DeadlineExceededError(
+            f"{failure}; the next attempt was due in {wait_s:.1f} s, after the deadline of {deadline.timeout_s:g} s"
+        ) from failure
+    time.sleep(wait_s)
+
+
+def parse_retry_after(value: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for; 0 when there is none or it is not readable.
+
+    Source: RFC 9110, section 10.2.3: seconds, or a date.
+    """
+    if value is None:
+        return 0.0
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+        return max(0.0, moment.timestamp() - time.time())
+    except ValueError:
+        return 0.0

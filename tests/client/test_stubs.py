@@ -1,0 +1,78 @@
+"""The committed stubs are those of the installed TorchServe."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import grpc_tools
+import pytest
+from google.protobuf import descriptor_pb2
+
+CLIENT_DIR = Path(__file__).resolve().parents[2] / "client"
+PROTO_DIR = CLIENT_DIR / "protos"
+PROTO_NAMES = ("inference.proto", "management.proto", "open_inference_grpc.proto")
+
+
+@pytest.fixture(scope="module")
+def jar() -> zipfile.ZipFile:
+    package = importlib.util.find_spec("ts")  # found, not imported: ts configures things at import
+    assert package is not None
+    assert package.origin is not None
+    return zipfile.ZipFile(Path(package.origin).parent / "frontend" / "model-server.jar")
+
+
+@pytest.mark.parametrize("name", PROTO_NAMES)
+def test_protos_equal_the_ones_in_the_installed_jar(jar: zipfile.ZipFile, name: str) -> None:
+    assert (PROTO_DIR / name).read_bytes() == jar.read(name)
+
+
+def test_protos_are_all_that_the_jar_has_of_torchserve(jar: zipfile.ZipFile) -> None:
+    of_jar = {name for name in jar.namelist() if name.endswith(".proto") and "/" not in name}
+    assert of_jar == set(PROTO_NAMES) == {path.name for path in PROTO_DIR.glob("*.proto")}
+
+
+@pytest.mark.parametrize("name", PROTO_NAMES)
+def test_stubs_describe_what_todays_compiler_reads_in_the_proto(name: str, tmp_path: Path) -> None:
+    """Whatever compiler wrote the stubs, their messages and services are those of the .proto."""
+    import google.rpc.status_pb2
+
+    googleapis = Path(google.rpc.status_pb2.__file__).parents[2]
+    well_known = Path(grpc_tools.__file__).parent / "_proto"
+    output = tmp_path / "set.bin"
+    includes = [f"-I{path}" for path in (PROTO_DIR, well_known, googleapis)]
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", *includes, f"--descriptor_set_out={output}", name], check=True
+    )
+    compiled = descriptor_pb2.FileDescriptorSet.FromString(output.read_bytes()).file[0]
+    module = importlib.import_module(f"disaster_tweets_client.stubs.{name.removesuffix('.proto')}_pb2")
+    committed = descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    _drop_json_names(compiled.message_type)  # only the compiler's own output spells them out
+    assert committed == compiled
+
+
+def _drop_json_names(messages: object) -> None:
+    for message in messages:
+        for one in message.field:
+            one.ClearField("json_name")
+        _drop_json_names(message.nested_type)
+
+
+@pytest.mark.parametrize("name", PROTO_NAMES)
+def test_stubs_hold_no_check_that_refuses_a_newer_protobuf(name: str) -> None:
+    stub = CLIENT_DIR / "src" / "disaster_tweets_client" / "stubs" / f"{name.removesuffix('.proto')}_pb2.py"
+    assert "ValidateProtobufRuntimeVersion" not in stub.read_text(encoding="utf-8")
+
+
+def test_generate_stubs_with_another_compiler_says_how_to_get_the_right_one() -> None:
+    script = CLIENT_DIR / "generate_stubs.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "expected 1.62.3" in run.stderr
+    assert "uv run client/generate_stubs.py" in run.stderr
+    help_run = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True)
+    assert "--jar" in help_run.stdout
