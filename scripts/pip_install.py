@@ -16,10 +16,9 @@ NO_NETWORK = re.compile(
     r"Connection refused|Connection reset|Connection aborted|Max retries exceeded|name resolution|IncompleteRead|"
     r"(?:5\d\d|429) (?:Server|Client) Error"
 )
-OFFLINE_HINT = (
-    "check network and proxy, then run the same command again (finished downloads are kept). Without a network: "
-    "`pip download --no-deps -r requirements/lock/requirements.txt -d wheels` and `pip download torch==... -d wheels` "
-    "elsewhere, then PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make setup"
+RETRY_HINT = (
+    "check network and proxy, then run the same command again, which keeps finished downloads; "
+    "a machine without a network: CONTRIBUTING.md, Offline"
 )
 LINE_WIDTH = 78
 
@@ -43,18 +42,16 @@ def install(python: Path, arguments: Sequence[str], what: str, log: Path) -> Non
     command = [str(python), "-m", "pip", "install", "--progress-bar", "off", "--no-input", *arguments]
     print(f"installing {what} ...", flush=True)
     lines = []
-    with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    )
+    with log.open("a", encoding="utf-8") as file, process:
+        for line in process.stdout or ():
             lines.append(line)
             file.write(line)
             _show(line)
-        status = process.wait()
     _clear()
-    if status:
+    if process.returncode:
         raise InstallError(f"{explain_failure(lines)} (all of pip's output: {log})")
 
 
@@ -65,18 +62,18 @@ def explain_failure(lines: Sequence[str]) -> str:
     if "No space left on device" in output:
         return f"the disk is full while installing {package}; free some space and run the same command again"
     if "DO NOT MATCH THE HASHES" in output:
-        wrong = re.search(r"^\s+(\S+) from \S+:\s*$", output, re.MULTILINE)
+        wrong = re.search(r"^\s+(\S+) from .+:\s*$", output, re.MULTILINE)
         return (
             f"{wrong.group(1) if wrong else package} does not have the hash of requirements/lock: a broken download or "
             "a changed file; run `pip cache purge` and try again, and install nothing if it stays so"
         )
     trouble = NO_NETWORK.search(output)
     if trouble:
-        return f"downloading {package} failed ({trouble.group(0)}); {OFFLINE_HINT}"
+        return f"downloading {package} failed ({trouble.group(0)}); {RETRY_HINT}"
     if "No matching distribution found" in output:
         return (
-            f"no file of {package} fits this Python and this machine, or the package index lacks it; expected CPython "
-            f"3.10-3.12 on 64-bit Linux or macOS, and an index that has it ({OFFLINE_HINT})"
+            f"pip's package index has no file of {package} for this Python and this machine; expected CPython "
+            f"3.10-3.12 on 64-bit Linux or macOS, and an index that can be reached; {RETRY_HINT}"
         )
     errors = [line.strip() for line in lines if line.startswith("ERROR:")]
     return f"installing {package} failed: {errors[-1] if errors else output.strip()[-200:]}"

@@ -21,6 +21,7 @@ from server_process import (
     CONSOLE,
     ServerError,
     describe,
+    is_torchserve,
     launch,
     require_room,
     running_server,
@@ -71,7 +72,7 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
     if found:
         current = found[0].fingerprint == wanted
         if current and is_loaded(settings.management):
-            _report(root, settings, f"already running (pid {found[1].pid})")
+            _say(_report(root, settings, f"already running (pid {found[1].pid})"))
             return 0
         why = "the server that runs has no loaded model" if current else "the archive or the settings changed"
         print(f"{why}; restarting it")
@@ -87,7 +88,7 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
     try:
         process = launch(root, bin_dir, variables, wanted)
         _wait_until_loaded(process, settings, log, began + timeout_s)
-        _report(root, settings, f"ready in {time.monotonic() - began:.1f} s (pid {process.pid})")
+        report = _report(root, settings, f"ready in {time.monotonic() - began:.1f} s (pid {process.pid})")
     except BaseException:
         # Interrupted between its start and its record: nobody else had the temporary folder a moment ago.
         process = process or temporary_folder_owner()
@@ -96,6 +97,7 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)
+    _say(report)
     return 0
 
 
@@ -113,7 +115,7 @@ def _wait_until_loaded(process: psutil.Process, settings: Settings, log: StartLo
     refused_at = None
     while not is_loaded(settings.management):
         now = time.monotonic()
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+        if not is_torchserve(process):
             progress.clear()
             raise ServerError(f"TorchServe ended while starting: {log.reason()}")
         if log.load_error():
@@ -129,11 +131,11 @@ def _wait_until_loaded(process: psutil.Process, settings: Settings, log: StartLo
     progress.clear()
 
 
-def _report(root: Path, settings: Settings, state: str) -> None:
+def _report(root: Path, settings: Settings, state: str) -> str:
     count = check_golden(settings.inference, root / GOLDEN)
     answer = ask_as_curl(settings.inference, EXAMPLE_TWEET)
     rest = f"localhost:{settings.inference.port}"
-    print(
+    return (
         f"TorchServe {state}; {count} golden tweets answered right\n\n"
         f"  $ curl -X POST {rest}/predictions/tweets -d '{EXAMPLE_TWEET}'\n"
         f"  {answer}\n\n"
@@ -143,6 +145,14 @@ def _report(root: Path, settings: Settings, state: str) -> None:
         f"  metrics  http://localhost:{settings.metrics.port}/metrics\n"
         "  stop     make stop"
     )
+
+
+def _say(report: str) -> None:
+    try:
+        print(report, flush=True)
+    except BrokenPipeError:
+        # Whoever read our lines has gone (`make serve | head`); the server is none the worse for it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def status(root: Path, settings: Settings) -> int:

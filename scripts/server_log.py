@@ -8,6 +8,9 @@ from pathlib import Path
 
 MODEL_LOG = "model_log.log"
 FRONTEND_LOG = "ts_log.log"
+# What TorchServe prints when a handler refuses with a RuntimeError; a meaningless second error follows it.
+# Source: TorchServe 0.12, ts/model_service_worker.py, load_model()
+REFUSAL = re.compile(r"- Failed to load model \S+, exception (.+)$")
 # The last line of a Python traceback, after the stamp of the log line.
 PYTHON_ERROR = re.compile(r"- ((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): .+)$")
 FRONTEND_ERROR = re.compile(r"\[?ERROR\b.*? - (.+)$|(Exception in thread .+)$|^((?:\w+\.)+\w*(?:Exception|Error): .+)$")
@@ -24,7 +27,8 @@ class StartLog:
 
     def load_error(self) -> str | None:
         """Return the last error with which the model refused to load, or None."""
-        return _last(PYTHON_ERROR, self._new_lines(MODEL_LOG))
+        lines = self._new_lines(MODEL_LOG)
+        return _last(REFUSAL, lines) or _last(PYTHON_ERROR, lines)
 
     def reason(self) -> str:
         """Return one line for people: the likeliest reason why the server is not ready."""

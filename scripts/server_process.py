@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -203,15 +204,17 @@ def stop(root: Path, process: psutil.Process, addresses: Iterable[Address]) -> N
         ServerError: a port is still taken after `STOP_TIMEOUT_S`.
     """
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    try:
-        family = [process, *process.children(recursive=True)]
+    workers: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        workers = process.children(recursive=True)
         process.terminate()
-    except psutil.NoSuchProcess:
-        family = []
-    _, alive = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S / 2)
-    for survivor in alive:
-        survivor.kill()
-    psutil.wait_procs(alive, timeout=5)
+    _wait_until_gone([process], STOP_TIMEOUT_S / 2)
+    # A worker without its server is of no use to anybody.
+    for ending, timeout_s in ((psutil.Process.terminate, 2.0), (psutil.Process.kill, 2.0)):
+        for survivor in _wait_until_gone([process, *workers], 0.0):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                ending(survivor)
+        _wait_until_gone([process, *workers], timeout_s)
     (root / RECORD).unlink(missing_ok=True)
     pid_file = Path(tempfile.gettempdir(), PID_FILE)
     if pid_file.is_file() and pid_file.read_text(encoding="utf-8").strip() == str(process.pid):
@@ -222,3 +225,21 @@ def stop(root: Path, process: psutil.Process, addresses: Iterable[Address]) -> N
                 holder = describe_holder(address.port)
                 raise ServerError(f"the server is stopped, and port {address.port} is held by {holder}")
             time.sleep(0.1)
+
+
+def _wait_until_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + timeout_s
+    alive = list(processes)
+    while alive := [process for process in alive if _is_alive(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        # In a container whose first process reaps nobody, the dead stay as zombies for ever.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
