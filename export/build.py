@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.base_encoder import BaseEncoderError
-
 from export.archive import ArchiveError, inputs_hash, write_archive, write_manifest
 from export.bundle_writer import ExportError, write_bundle
 from export.trace import TraceError
 from export.verify import VerifyError, verify
+from training.base_encoder import BaseEncoderError
+from training.model import AdapterError
 from tweetclf.errors import TweetClfError
 
 # Everything that stops a build with a message for the reader instead of a traceback.
-REFUSALS = (ArchiveError, BaseEncoderError, ExportError, TraceError, TweetClfError, VerifyError, FileNotFoundError)
+REFUSALS = (AdapterError, ArchiveError, BaseEncoderError, ExportError, TraceError, TweetClfError, VerifyError)
 
 
 def build(model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from export.torchscript_file import save_torchscript
+from export.trace import PROOF_SHAPES, prove_equal, trace
 from training.base_encoder import resolve_base_encoder
 from training.model import load_merged
-
-from export.trace import PROOF_SHAPES, prove_equal, trace
 from tweetclf.bundle import (
     BUNDLE_FILE,
     FORMAT_VERSION,
@@ -65,7 +66,7 @@ def write_bundle(model_dir: Path, bundle_dir: Path) -> Bundle:
     traced = trace(classifier)
     shutil.rmtree(bundle_dir, ignore_errors=True)
     bundle_dir.mkdir(parents=True)
-    torch.jit.save(traced, str(bundle_dir / MODEL_FILE))
+    save_torchscript(traced, bundle_dir / MODEL_FILE)
     shutil.copyfile(model_dir / GOLDEN_FILE, bundle_dir / GOLDEN_FILE)
     shutil.copyfile(resolve_base_encoder() / TOKENIZER_FILE, bundle_dir / TOKENIZER_FILE)
     _check_tokenizer(bundle_dir / TOKENIZER_FILE, facts)

@@ -38,6 +38,7 @@ def trace(classifier: nn.Module) -> torch.jit.ScriptModule:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(packed, random_batch(*TRACED_SHAPE, seed=0), check_trace=False)
     prove_equal(traced, classifier, PROOF_SHAPES)
+    assert isinstance(traced, torch.jit.ScriptModule)
     return traced
 
 

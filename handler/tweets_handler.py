@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ DEADLINE_HEADER = "x-deadline-ms"  # Unix time in milliseconds after which the c
 INTERNAL_ERROR = to_json(
     {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
 )
+SMALL_REQUEST_ITEMS = 64  # as many tweets as a full batch of single ones
 # Usual lengths in tokens, and sizes of a micro-batch: the first run of a shape is the slow one.
 WARM_UP_SHAPES = ((1, 16), (1, 24), (1, 64), (4, 32), (16, 24), (32, 32), (64, 24), (16, 128))
 
@@ -107,13 +108,14 @@ class TweetsHandler:
 
     def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
         parsed = [self._parse(payload) for payload in payloads]
-        good = [request for request in parsed if isinstance(request, TweetRequest)]
-        outcomes: Iterator[list[Outcome] | None]
-        try:
-            outcomes = iter(self._classify(good))
-        except Exception:  # one request must not cost its neighbours their answers: each again, alone
-            logger.error("a batch of %d requests failed; each is tried alone", len(good))
-            outcomes = map(self._classify_alone, good)
+        give_up_at = time.monotonic() + self._config.batch_seconds
+        outcomes: dict[int, list[Outcome] | None] = {}
+        # Small requests together and first: a job of thousands must not use up their time.
+        requests = [(index, request) for index, request in enumerate(parsed) if isinstance(request, TweetRequest)]
+        small = [(index, request) for index, request in requests if len(request.items) <= SMALL_REQUEST_ITEMS]
+        for group in (small, *([pair] for pair in requests if len(pair[1].items) > SMALL_REQUEST_ITEMS)):
+            found = self._classify_group([request for _, request in group], give_up_at)
+            outcomes.update(zip((index for index, _ in group), found, strict=True))
         answers: list[tuple[int, bytes]] = []
         for index, request in enumerate(parsed):
             if isinstance(request, InvalidRequestError):
@@ -121,7 +123,7 @@ class TweetsHandler:
             elif isinstance(request, bytes):
                 answers.append((200, request))
             else:
-                answers.append(self._encode(request, next(outcomes), model_name, context.get_request_id(index)))
+                answers.append(self._encode(request, outcomes[index], model_name, context.get_request_id(index)))
         return answers
 
     def _parse(self, payload: Payload) -> TweetRequest | InvalidRequestError | bytes:
@@ -140,12 +142,12 @@ class TweetsHandler:
             logger.error("a body of %d bytes could not be read: %s", len(payload.body), type(error).__name__)
             return InvalidRequestError("WRONG_TYPE", "the body could not be read; expected one of the documented forms")
 
-    def _classify(self, requests: Sequence[TweetRequest]) -> list[list[Outcome]]:
+    def _classify(self, requests: Sequence[TweetRequest], give_up_at: float) -> list[list[Outcome]]:
         """Classify the items of all requests in one call and deal the outcomes out again."""
         if self._classifier is None:
             raise BundleError("handle was called before initialize")
         texts = [item.text for request in requests for item in request.items if item.text is not None]
-        predicted = iter(self._classifier.predict(texts))
+        predicted = iter(self._classifier.predict(texts, give_up_at))
         outcomes: list[list[Outcome]] = []
         for request in requests:
             row: list[Outcome] = []
@@ -157,10 +159,17 @@ class TweetsHandler:
             outcomes.append(row)
         return outcomes
 
-    def _classify_alone(self, request: TweetRequest) -> list[Outcome] | None:
+    def _classify_group(self, requests: Sequence[TweetRequest], give_up_at: float) -> Iterable[list[Outcome] | None]:
         try:
-            return self._classify([request])[0]
-        except Exception as error:
+            return self._classify(requests, give_up_at)
+        except Exception:  # one request must not cost its neighbours their answers: each again, alone
+            logger.error("a batch of %d requests failed; each is tried alone", len(requests))
+            return [self._classify_alone(request, give_up_at) for request in requests]
+
+    def _classify_alone(self, request: TweetRequest, give_up_at: float) -> list[Outcome] | None:
+        try:
+            return self._classify([request], give_up_at)[0]
+        except Exception as error:  # its message may hold the text and stays out of the log
             logger.error("a request of %d items failed: %s", len(request.items), type(error).__name__)
             return None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from export.build import build
 from export.trace import trace
 from tweetclf.bundle import Bundle, load_bundle, sha256_of
 from tweetclf.text import NORMALISER_VERSION, normalise
@@ -124,7 +125,8 @@ def real_data() -> Path:
 def real_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default model, exported once a session: `bundle/`, `tweets.mar`, its manifest and golden answers."""
     folder = tmp_path_factory.mktemp("real")
-    build(ROOT / "model", folder / "bundle", folder / "store" / "tweets.mar", say=lambda line: None)
+    options = ["--bundle", str(folder / "bundle"), "--archive", str(folder / "store" / "tweets.mar")]
+    subprocess.run([sys.executable, "-m", "export", *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,11 @@ from tweetclf.text import has_content, normalise
 
 MAX_TEXT_CHARS = 10_000  # forty times a tweet; what lies beyond is no tweet but an attack or a mistake
 DEFAULT_BATCH_TOKENS = 2_048  # padded; larger micro-batches gained nothing on a CPU core (docs/log.md)
+
+NOT_REACHED = InvalidRequestError(
+    "DEADLINE",
+    "the tweet was not reached in the time that one batch may take; send it again, or fewer tweets at once",
+)
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,16 @@ class Classifier:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction | InvalidRequestError]:
+    def predict(self, texts: Sequence[str], give_up_at: float = math.inf) -> list[Prediction | InvalidRequestError]:
         """Classify raw tweets.
 
         Args:
             texts: any strings, any number.
+            give_up_at: `time.monotonic()` in seconds after which no further micro-batch is begun.
 
         Returns:
-            One entry a text, same order: a prediction, or the error of a text that cannot be classified
-            (EMPTY_TEXT, TEXT_TOO_LONG), which costs its neighbours nothing.
+            One entry a text, same order: a prediction, or the error of a text that was not classified
+            (EMPTY_TEXT, TEXT_TOO_LONG, DEADLINE), which costs its neighbours nothing.
         """
         outcomes: list[Prediction | InvalidRequestError | None] = [None] * len(texts)
         positions: dict[str, list[int]] = {}  # retweets fill a crisis: equal texts are computed once
@@ -83,9 +91,9 @@ class Classifier:
             else:
                 positions.setdefault(prepared, []).append(index)
         distinct = list(positions)
-        for normalised, prediction in zip(distinct, self._predict_normalised(distinct), strict=True):
+        for normalised, outcome in zip(distinct, self._predict_normalised(distinct, give_up_at), strict=True):
             for index in positions[normalised]:
-                outcomes[index] = prediction
+                outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -138,21 +146,20 @@ class Classifier:
             )
         return normalised
 
-    def _predict_normalised(self, normalised: Sequence[str]) -> list[Prediction]:
-        if not normalised:
-            return []
+    def _predict_normalised(
+        self, normalised: Sequence[str], give_up_at: float
+    ) -> list[Prediction | InvalidRequestError]:
         encoded = self._encode_normalised(normalised)
-        found = scores(self._logits([ids for ids, _ in encoded]), self.bundle.temperature)
-        labels = self.bundle.labels
+        logits = self._logits([ids for ids, _ in encoded], give_up_at)
         return [
-            Prediction(
-                label=labels[int(score >= 0.5)],
-                score=round(float(score), 6),
-                decision=decide(float(score), self.thresholds, labels),
-                truncated=truncated,
-            )
-            for score, (_, truncated) in zip(found, encoded, strict=True)
+            NOT_REACHED if math.isnan(score) else self._prediction(float(score), truncated)
+            for score, (_, truncated) in zip(scores(logits, self.bundle.temperature), encoded, strict=True)
         ]
+
+    def _prediction(self, score: float, truncated: bool) -> Prediction:
+        labels = self.bundle.labels
+        decision = decide(score, self.thresholds, labels)
+        return Prediction(labels[int(score >= 0.5)], round(score, 6), decision, truncated)
 
     def _encode_normalised(self, normalised: Sequence[str]) -> list[tuple[list[int], bool]]:
         limit = self.bundle.max_tokens
@@ -163,9 +170,12 @@ class Classifier:
             encoded.append((ids, False) if len(ids) <= limit else ([*ids[: limit - 1], ids[-1]], True))
         return encoded
 
-    def _logits(self, encoded: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        result = np.empty((len(encoded), len(self.bundle.labels)), dtype=np.float32)
+    def _logits(self, encoded: Sequence[Sequence[int]], give_up_at: float = math.inf) -> npt.NDArray[np.float32]:
+        """Return logits (tweets, 2); rows whose micro-batch was not begun in time are NaN."""
+        result = np.full((len(encoded), len(self.bundle.labels)), np.nan, dtype=np.float32)
         for rows in self._micro_batches([len(ids) for ids in encoded]):
+            if time.monotonic() > give_up_at:
+                break
             result[rows] = self.engine.logits([encoded[row] for row in rows])
         return result
 

@@ -21,18 +21,22 @@ class HandlerConfig:
     Args:
         torch_threads: threads of one worker; 0 takes every core that the process may use.
         batch_tokens: budget of a micro-batch in padded tokens.
+        batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
+            DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
         not_disaster_below: overrides the bundle's threshold; None keeps it.
         disaster_from: the same for the upper end.
     """
 
     torch_threads: int = 0
     batch_tokens: int = DEFAULT_BATCH_TOKENS
+    batch_seconds: float = 90.0
     not_disaster_below: float | None = None
     disaster_from: float | None = None
 
     def __post_init__(self) -> None:
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
         _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
+        _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
         for name in ("not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)

@@ -181,3 +181,19 @@ def test_import_of_the_handler_leaves_heavy_modules_out() -> None:
     )
     for module in ("transformers", "peft", "pandas", "sklearn", "lightning", "huggingface_hub", "training", "export"):
         assert f"'{module}'" not in result.stdout
+
+
+def test_handle_gives_small_requests_their_answers_when_a_bulk_job_uses_up_the_time(
+    model_dir: Path, context: FakeContext
+) -> None:
+    handler = TweetsHandler()
+    handler.initialize(FakeContext(model_dir, {"handler": {"batch_seconds": 3, "batch_tokens": 16}}))
+    bulk = json.dumps([f"river {n} rises" for n in range(10_000)]).encode()
+    context.request_headers = {0: JSON}
+    many, single = answers(handler, context, bulk, b"fire")
+    assert single["label"] in ("disaster", "not_disaster")
+    codes = {entry.get("error", {}).get("code", "ok") for entry in many["predictions"]}
+    assert codes == {"ok", "DEADLINE"}
+    assert context.statuses == {}
+    late = next(index for index, entry in enumerate(many["predictions"]) if "error" in entry)
+    assert many["predictions"][late]["error"]["index"] == late

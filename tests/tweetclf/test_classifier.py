@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -198,3 +199,17 @@ def test_engine_on_a_gpu_that_is_not_there_is_refused(tiny_bundle: Bundle) -> No
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_engine_on_a_gpu_answers_in_half_precision_within_its_tolerance(tiny_bundle: Bundle) -> None:
     assert Classifier(tiny_bundle, TorchScriptEngine(tiny_bundle.model_path, "cuda:0")).replay_golden() < 1e-2
+
+
+def test_predict_past_its_time_gives_back_what_it_did_not_reach(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
+    class SlowEngine(CountingEngine):
+        def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+            time.sleep(0.05)
+            return super().logits(input_ids)
+
+    slow = Classifier(tiny_bundle, SlowEngine(engine), batch_tokens=1)
+    outcomes = slow.predict([f"fire {n}" for n in range(20)] + [""], give_up_at=time.monotonic() + 0.2)
+    codes = [outcome.code if isinstance(outcome, InvalidRequestError) else "ok" for outcome in outcomes]
+    assert codes[0] == "ok"
+    assert codes[-2:] == ["DEADLINE", "EMPTY_TEXT"]
+    assert sorted(codes[:-1], reverse=True) == codes[:-1]

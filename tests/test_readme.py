@@ -1,0 +1,104 @@
+"""The README's commands are run: what it promises cannot rot."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.serving.torchserve_process import TorchServeProcess
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+CURLS = [command for command in COMMANDS if command.startswith("curl")]
+
+
+def on_test_ports(text: str, server: TorchServeProcess) -> str:
+    """Point a documented command at the test's own server."""
+    ports = {8080: server.ports.inference, 8081: server.ports.management, 7070: server.ports.grpc_inference}
+    return re.sub(r"(localhost|127\.0\.0\.1):(\d+)", lambda found: f"127.0.0.1:{ports[int(found[2])]}", text)
+
+
+def test_every_command_is_of_a_kind_that_is_tested() -> None:
+    assert {shlex.split(command, comments=True)[0] for command in COMMANDS} == {"make", "curl", "torchserve", "locust"}
+
+
+@pytest.mark.serving
+@pytest.mark.parametrize("command", CURLS)
+def test_a_curl_command_gets_an_answer(server: TorchServeProcess, command: str) -> None:
+    result = subprocess.run(
+        ["bash", "-c", f"{on_test_ports(command, server)} --fail-with-body -sS"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)
+
+
+@pytest.mark.serving
+def test_the_answer_shown_has_the_fields_of_the_real_one(server: TorchServeProcess) -> None:
+    (shown,) = [json.loads(block) for block in blocks("json")]
+    real = json.loads(
+        subprocess.run(
+            ["bash", "-c", f"{on_test_ports(CURLS[0], server)} -sS"], capture_output=True, text=True, timeout=60
+        ).stdout
+    )
+    assert list(shown) == list(real)
+    assert shown["label"] == real["label"]
+    assert shown["score"] == pytest.approx(real["score"], abs=0.001)
+    assert shown["decision"] == real["decision"]
+
+
+@pytest.mark.serving
+@pytest.mark.parametrize("block", blocks("python"))
+def test_a_python_block_runs(server: TorchServeProcess, block: str) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'client' / 'src')!r})\n{on_test_ports(block, server)}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("disaster\ndisaster ")
+
+
+def test_the_torchserve_command_is_the_one_that_the_server_tests_start(server: TorchServeProcess) -> None:
+    (command,) = [command for command in COMMANDS if command.startswith("torchserve")]
+    started = server.java.cmdline()
+    assert "-ncs" not in started
+    assert shlex.split(command)[1:] == ["--start", "--model-store", "model_store", "--models", "tweets.mar"]
+    assert started[-4:] == ["-s", "model_store", "-m", "tweets.mar"]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z]+)", README))))
+def test_a_make_target_exists(target: str) -> None:
+    arguments = ["make", "--dry-run", target, f"DATA={ROOT}"]
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_tree_names_what_is_there() -> None:
+    (tree,) = [block for block in blocks("") if "tweetclf/" in block]
+    for line in tree.splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+
+
+def test_every_room_is_in_the_tree() -> None:
+    (tree,) = [block for block in blocks("") if "tweetclf/" in block]
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {line.split("/")[0] + "/" for line in tracked.splitlines() if "/" in line and not line.startswith(".")}
+    assert folders - {line.split()[0] for line in tree.splitlines()} == set()
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))
+def test_a_link_leads_somewhere(link: str) -> None:
+    assert (ROOT / Path(link)).exists()
