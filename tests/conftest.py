@@ -20,6 +20,7 @@ from tweetclf.text import NORMALISER_VERSION, normalise
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_TOKENS = 32
+SCORE_STEP = 1.01e-4  # one step of the last decimal of a score, and the rounding of its difference
 
 # Own-written; the last is longer than MAX_TOKENS.
 GOLDEN_TEXTS = (

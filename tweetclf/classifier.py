@@ -18,6 +18,8 @@ from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.text import has_content, normalise
 
 MAX_TEXT_CHARS = 10_000  # forty times a tweet; what lies beyond is no tweet but an attack or a mistake
+# Float32 sums in another order in another batch, about 1e-7 apart: no digit below says anything of the tweet.
+SCORE_DECIMALS = 4
 DEFAULT_BATCH_TOKENS = 2_048  # padded; larger micro-batches gained nothing on a CPU core (docs/log.md)
 
 NOT_REACHED = InvalidRequestError(
@@ -32,7 +34,7 @@ class Prediction:
 
     Args:
         label: the more probable label.
-        score: calibrated probability of the last label, rounded to six decimals.
+        score: calibrated probability of the last label, rounded to SCORE_DECIMALS.
         decision: a label, or `review` when the score lies in the band where a person must look.
         truncated: True when tokens beyond the model's length were not read.
     """
@@ -159,7 +161,7 @@ class Classifier:
     def _prediction(self, score: float, truncated: bool) -> Prediction:
         labels = self.bundle.labels
         decision = decide(score, self.thresholds, labels)
-        return Prediction(labels[int(score >= 0.5)], round(score, 6), decision, truncated)
+        return Prediction(labels[int(score >= 0.5)], round(score, SCORE_DECIMALS), decision, truncated)
 
     def _encode_normalised(self, normalised: Sequence[str]) -> list[tuple[list[int], bool]]:
         limit = self.bundle.max_tokens

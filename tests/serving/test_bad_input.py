@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.conftest import SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess
 
 pytestmark = pytest.mark.serving
@@ -138,7 +139,7 @@ def test_bad_input_in_batches_changes_no_neighbours_answer(
             check(job, send(server, job))
         else:
             found = good_answer(server, job)
-            assert found["score"] == pytest.approx(answers_alone[job]["score"], abs=1e-4)
+            assert found["score"] == pytest.approx(answers_alone[job]["score"], abs=SCORE_STEP)
             assert {**found, "score": 0} == {**answers_alone[job], "score": 0}
 
     with ThreadPoolExecutor(32) as pool:
@@ -166,7 +167,7 @@ def test_bad_items_of_a_list_change_no_neighbours_answer(
     assert response.status_code == 200
     for index, answer in enumerate(response.json()["predictions"]):
         if index % 2:
-            assert answer["score"] == pytest.approx(answers_alone[items[index]]["score"], abs=1e-4)
+            assert answer["score"] == pytest.approx(answers_alone[items[index]]["score"], abs=SCORE_STEP)
         else:
             assert answer["error"]["index"] == index
             assert answer["error"]["code"] in ("EMPTY_TEXT", "WRONG_TYPE", "TEXT_TOO_LONG")

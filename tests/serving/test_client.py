@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from disaster_tweets_client import GrpcClient, ItemError, Prediction, RequestError, RestClient
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess
 
 pytestmark = pytest.mark.serving
@@ -39,7 +39,7 @@ def client(make_client: Callable[..., Client], server: TorchServeProcess) -> Ite
 def assert_same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
     """Compare answers of other batches: exactly, but for what float32 sums owe to the shape of their batch."""
     assert [replace(answer, score=0) for answer in found] == [replace(answer, score=0) for answer in expected]
-    assert [answer.score for answer in found] == pytest.approx([answer.score for answer in expected], abs=1e-4)
+    assert [answer.score for answer in found] == pytest.approx([answer.score for answer in expected], abs=SCORE_STEP)
 
 
 def test_predict_of_100_tweets_four_ways_gives_the_same_answers(server: TorchServeProcess) -> None:

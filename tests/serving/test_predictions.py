@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess, get_json
 
 pytestmark = pytest.mark.serving
@@ -134,4 +134,4 @@ def test_golden_answers_of_the_build_come_back_over_rest(server: TorchServeProce
     answers = answer(server, "/predictions/tweets", body, "application/json")["predictions"]
     assert [entry["label"] for entry in answers] == [sample["label"] for sample in golden]
     for entry, sample in zip(answers, golden, strict=True):
-        assert entry["score"] == pytest.approx(sample["score"], abs=1e-4)
+        assert entry["score"] == pytest.approx(sample["score"], abs=SCORE_STEP)

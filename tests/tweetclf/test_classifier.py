@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import MAX_TOKENS, TinyClassifier, tiny_tokenizer
+from tests.conftest import MAX_TOKENS, SCORE_STEP, TinyClassifier, tiny_tokenizer
 from tweetclf.bundle import Bundle, Thresholds, load_bundle, sha256_of
 from tweetclf.calibration import scores
 from tweetclf.classifier import MAX_TEXT_CHARS, Classifier, Prediction
@@ -62,7 +62,7 @@ def test_predict_equals_the_eager_model_with_temperature(
     ids = torch.tensor([tiny_tokenizer().encode(text).ids])
     with torch.no_grad():
         logits = tiny_classifier(ids, torch.ones_like(ids)).numpy()
-    assert predictions(classifier, [text])[0].score == pytest.approx(scores(logits, 1.5)[0], abs=1e-5)
+    assert predictions(classifier, [text])[0].score == pytest.approx(scores(logits, 1.5)[0], abs=SCORE_STEP)
 
 
 def test_predict_says_label_and_decision_that_follow_from_the_score(classifier: Classifier) -> None:
@@ -92,7 +92,7 @@ def test_predict_of_a_tweet_does_not_depend_on_its_neighbours(
     alone, together = classifier.predict([batch[position]])[0], classifier.predict(batch)[position]
     if isinstance(alone, Prediction):
         assert isinstance(together, Prediction)
-        assert together.score == pytest.approx(alone.score, abs=1e-4)
+        assert together.score == pytest.approx(alone.score, abs=SCORE_STEP)
         assert together.truncated == alone.truncated
     else:
         assert isinstance(together, InvalidRequestError)
