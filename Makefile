@@ -3,6 +3,7 @@ VENV        ?= .venv
 PYTHON      ?=
 TORCH_INDEX ?=
 DATA        ?=
+OVERRIDES   ?=
 USERS       ?= 32
 DURATION_S  ?= 30
 
@@ -18,7 +19,8 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
-	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA  USERS  DURATION_S'
+	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA=folder  OVERRIDES=hydra'
+	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)'
 
 setup: ## make the environment: locked packages, torch, a Java where there is none
 	$(SETUP)
@@ -40,15 +42,15 @@ check: ## lint, format and types, changing nothing
 	$(SETUP) --set dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-train: ## fine-tune a new model from raw tweets: make train DATA=folder
+train: ## fine-tune the model of model/ anew from raw tweets: make train DATA=folder
 	@test -d "$(DATA)" || { echo 'train: DATA="$(DATA)" is no folder; expected the raw tweets: make train DATA=folder' >&2; exit 1; }
 	$(SETUP) --set train
-	@$(BIN)/python -m training.train data.raw_dir="$(abspath $(DATA))"
+	@$(BIN)/python -m training.make_dataset --from "$(DATA)"
+	@$(BIN)/python -m training.train $(OVERRIDES)
 
 loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
 	@$(BIN)/python scripts/serve.py status
-	@mkdir -p reports
-	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -r $(USERS) -t $(DURATION_S)s --html reports/loadtest.html
+	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -t $(DURATION_S)s
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev

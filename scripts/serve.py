@@ -20,6 +20,7 @@ from server_log import StartLog
 from server_process import (
     CONSOLE,
     ServerError,
+    belongs_to,
     describe,
     is_torchserve,
     launch,
@@ -77,7 +78,7 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
         why = "the server that runs has no loaded model" if current else "the archive or the settings changed"
         print(f"{why}; restarting it")
         stop(root, found[1], settings.addresses)
-    require_room(settings.addresses)
+    require_room(root, settings.addresses)
     if "TS_CONFIG_FILE" in os.environ:
         print("TS_CONFIG_FILE is set and not used: make serve reads config.properties", file=sys.stderr)
     variables = server_environment(os.environ, bin_dir)
@@ -168,15 +169,20 @@ def status(root: Path, settings: Settings) -> int:
 
 
 def stop_own(root: Path, settings: Settings) -> int:
-    """Stop the server that was started here; return the exit status."""
+    """Stop the server of this folder, started by `make serve` or by hand; return the exit status."""
     found = running_server(root)
     if found:
         stop(root, found[1], settings.addresses)
-        print(f"stopped (pid {found[1].pid})")
+        print(f"stopped {found[1].pid}")
         return 0
     other = temporary_folder_owner()
-    hint = f"; {describe(other)} was started by hand and is left alone: torchserve --stop" if other else ""
-    print(f"no server of `make serve` runs{hint}")
+    if other is None:
+        print("no server runs")
+    elif belongs_to(root, other):
+        stop(root, other, settings.addresses)
+        print(f"stopped {other.pid}, which was started by hand")
+    else:
+        print(f"no server of this folder runs; {describe(other)} is left alone")
     return 0
 
 

@@ -68,6 +68,14 @@ def is_torchserve(process: psutil.Process) -> bool:
         return False
 
 
+def belongs_to(root: Path, process: psutil.Process) -> bool:
+    """Tell whether a TorchServe was started in a folder."""
+    try:
+        return Path(process.cwd()) == root.resolve()
+    except psutil.Error:
+        return False
+
+
 def temporary_folder_owner() -> psutil.Process | None:
     """Return the TorchServe that holds this temporary folder: a second one would mix up pid file and sockets."""
     try:
@@ -120,13 +128,19 @@ def describe(process: psutil.Process) -> str:
         return f"pid {process.pid}"
 
 
-def require_room(addresses: Iterable[Address]) -> None:
+def require_room(root: Path, addresses: Iterable[Address]) -> None:
     """Check that a server can start here.
+
+    Args:
+        root: the folder of the project.
+        addresses: where the server will listen.
 
     Raises:
         ServerError: a port or the temporary folder is taken.
     """
     owner = temporary_folder_owner()
+    if owner is not None and belongs_to(root, owner):
+        raise ServerError(f"{describe(owner)} was started by hand; stop it first: make stop")
     if owner is not None:
         raise ServerError(
             f"{describe(owner)} uses the temporary folder {tempfile.gettempdir()}, and TorchServe needs one of its "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -170,16 +171,30 @@ def test_start_when_another_torchserve_has_the_temporary_folder_then_leaves_it_a
 ) -> None:
     folder.run("start")
     pid = folder.pid
-    (folder.root / RECORD).unlink()
     try:
-        assert folder.run("start") == 1
+        elsewhere = Folder(folder.root.parent / "elsewhere", folder.bin_dir, folder.ports)
+        shutil.copytree(folder.root, elsewhere.root, ignore=shutil.ignore_patterns(".run"))
+        assert elsewhere.run("start") == 1
         assert f"TorchServe (pid {pid}, started in {folder.root}) uses the temporary folder" in capfd.readouterr().err
-        assert folder.run("stop") == 0
-        assert "started by hand and is left alone" in capfd.readouterr().out
+        assert elsewhere.run("stop") == 0
+        assert "is left alone" in capfd.readouterr().out
         assert not gone(pid)
     finally:
-        psutil.Process(pid).kill()
-        psutil.Process(int((folder.root / ".run/worker.pid").read_text())).kill()
+        folder.run("stop")
+
+
+def test_a_server_started_by_hand_in_this_folder_is_not_started_over_and_is_stopped(
+    folder: Folder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder.run("start")
+    pid = folder.pid
+    (folder.root / RECORD).unlink()
+    assert folder.run("start") == 1
+    assert "was started by hand; stop it first: make stop" in capfd.readouterr().err
+    assert not gone(pid)
+    assert folder.run("stop") == 0
+    assert f"stopped {pid}, which was started by hand" in capfd.readouterr().out
+    assert gone(pid)
 
 
 @pytest.mark.parametrize("missing", ["tweets.mar", "tweets.manifest.json", "tweets.golden.json"])
@@ -221,7 +236,7 @@ def test_stop_when_running_then_ends_server_and_worker_and_frees_the_ports(
     folder.run("start")
     pid, worker = folder.pid, int((folder.root / ".run/worker.pid").read_text())
     assert folder.run("stop") == 0
-    assert f"stopped (pid {pid})" in capfd.readouterr().out
+    assert f"stopped {pid}" in capfd.readouterr().out
     assert gone(pid)
     assert gone(worker)
     assert not (folder.root / RECORD).exists()
