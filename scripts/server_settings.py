@@ -12,8 +12,8 @@ ARCHIVE = Path("model_store/tweets.mar")
 MANIFEST = Path("model_store/tweets.manifest.json")
 GOLDEN = Path("model_store/tweets.golden.json")
 CONFIG = Path("config.properties")
-# What a server reads once, at its start.
-START_FILES = (CONFIG, Path("log4j2.xml"), Path("handler/metrics.yaml"))
+LOGGING = Path("log4j2.xml")
+CLASSES = Path("frontend/classes")
 # TorchServe's defaults. Source: TorchServe 0.12, docs/configuration.md
 DEFAULT_ADDRESSES = {
     "inference_address": "http://127.0.0.1:8080",
@@ -122,6 +122,6 @@ def fingerprint(root: Path) -> str:
         if not (root / path).is_file():
             raise SettingsError(f"{path} is missing; build the archive: make archive")
     digest = hashlib.sha256(archive.encode())
-    for path in START_FILES:
-        digest.update((root / path).read_bytes() if (root / path).is_file() else b"none")
+    for path in (root / CONFIG, root / LOGGING, *sorted((root / CLASSES).rglob("*.class"))):
+        digest.update(path.read_bytes() if path.is_file() else b"none")
     return digest.hexdigest()
