@@ -1,0 +1,229 @@
+"""Judge a model folder, a bundle or a running server: `python -m training.evaluate --model model`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from training.answer_sources import AnswerError, AnswerSource, ServerSource, ask, open_bundle, open_model
+from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
+from training.baselines import NAMES, make_baseline
+from training.data_lock import LOCK_FILE, read_lock
+from training.errors import TrainingError
+from training.evaluation_report import Scored, method_report, splits_report, system_scores
+from training.evaluation_rows import (
+    SPLITS,
+    EvaluationRows,
+    check_same_data,
+    data_settings,
+    evaluation_rows,
+    prepared_folder,
+)
+from training.metrics import RESAMPLES
+from training.model import FACTS_FILE, AdapterError
+from training.model_card import model_card
+from training.plots import plot_events, plot_split
+from training.report_tables import report_markdown, results_table
+from training.submission import write_submission
+from tweetclf.errors import TweetClfError
+
+REPORT_FILE = "report.json"
+MARKDOWN_FILE = "report.md"
+DATA_VARIABLE = "DISASTER_TWEETS_DATA"
+DATA_DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+EXAMPLE = """examples:
+  python -m training.evaluate                                       the model of model/, all rows, all baselines
+  python -m training.evaluate --bundle build/bundle --baselines none
+  python -m training.evaluate --server http://127.0.0.1:8080 --splits kaggle_random --limit 500
+  python -m training.evaluate --card docs/model_card.md             and the model card with the figures
+  python -m training.evaluate --predict test.csv submission.csv     a Kaggle submission, no evaluation
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate, or write a submission; return the exit status (0 done, 1 refused)."""
+    options = _parser().parse_args(arguments)
+    # The base encoder is a local file; tokenizers' own threads only fight with torch's.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if options.predict:
+            test, submission = options.predict
+            rows, unclassifiable = write_submission(open_source(options), test, submission)
+            print(f"{submission}: {rows} rows, {unclassifiable} of them 0 because there is nothing to classify")
+            return 0
+        report = evaluate(options)
+        print(results_table(report, ("f1", "accuracy", "roc_auc", "ece")))
+        print(f"{options.output / MARKDOWN_FILE}")
+        if options.card:
+            _write_card(options, report)
+    except (TrainingError, TweetClfError, AdapterError, BaseEncoderError) as error:
+        print(f"evaluation refused: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> dict[str, Any]:
+    """Write report.json, report.md and plots into the output folder; return the report.
+
+    Raises:
+        TrainingError: the data or the source cannot be used.
+    """
+    base = resolve_base_encoder()
+    source = open_source(options)
+    facts = training_facts(options, source)
+    work = options.work
+    table_dir = prepared_folder(options.data, [options.prepared], work / "processed")
+    if facts is not None:
+        check_same_data(facts, table_dir)
+    settings, seed = data_settings(facts)
+    rows = evaluation_rows(table_dir, base / TOKENIZER_FILE, settings, seed, options.splits, options.limit)
+    scored, speed = _score(source, rows, options.baselines, base, work)
+    report: dict[str, Any] = {
+        "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version},
+        "training_note": _note(facts, source.model_version),
+        "asked_tweets": len(scored.rows),
+        "tweets_per_second": round(speed, 1),
+        "limit": options.limit,
+        "baselines": list(options.baselines),
+        "method": method_report(options.resamples, options.seed),
+        "data": read_lock(table_dir / LOCK_FILE),
+        "t26_rows_left_out_as_near_duplicates": rows.left_out,
+        **splits_report(rows, scored, options.resamples, options.seed),
+    }
+    plots = _plot(options.output, rows, scored, report)
+    (options.output / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (options.output / MARKDOWN_FILE).write_text(report_markdown(report, plots), encoding="utf-8")
+    return report
+
+
+def open_source(options: argparse.Namespace) -> AnswerSource:
+    """Return what is asked for answers."""
+    if options.server:
+        return ServerSource(options.server)
+    if options.bundle:
+        return open_bundle(options.bundle)
+    return open_model(options.model or options.facts, resolve_base_encoder())
+
+
+def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[str, Any] | None:
+    """Return the content of training.json of the very model that answers, None when it is not at hand."""
+    path = (options.model or options.facts) / FACTS_FILE
+    if not path.is_file():
+        return None
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts if facts["model_version"] == source.model_version else None
+
+
+def _score(
+    source: AnswerSource, rows: EvaluationRows, baselines: Sequence[str], base: Path, work: Path
+) -> tuple[Scored, float]:
+    every = rows.all_rows()
+    started = time.monotonic()
+    answers = ask(source, every["text"].tolist())
+    speed = len(every) / (time.monotonic() - started)
+    missing = np.flatnonzero(np.isnan(answers.scores))
+    if len(missing):
+        raise AnswerError(
+            f"{source.name} gave no score for {len(missing)} of {len(every)} tweets, first {every['id'][missing[0]]} "
+            f"({answers.errors[missing[0]]}); expected one for each; DEADLINE is a busy server's: try again"
+        )
+    found = {}
+    for name in tqdm(baselines, desc="baselines", unit="system", disable=None):
+        found[name] = make_baseline(name, base, work).fit(rows.train).scores(every)
+    return Scored(every, answers, found), speed
+
+
+def _plot(folder: Path, rows: EvaluationRows, scored: Scored, report: Mapping[str, Any]) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for split, part in rows.splits.items():
+        targets = part["target"].to_numpy(dtype=np.int64)
+        names += plot_split(folder, split, system_scores(part, scored), targets)
+    return [*names, plot_events(folder, report["t26_events"])] if report["t26_events"] else names
+
+
+def _note(facts: Mapping[str, Any] | None, version: str) -> str:
+    if facts is None:
+        return (
+            f"The training of {version} is not at hand: the rows are unseen only if it was trained with the division "
+            "of the default recipe."
+        )
+    return "No row was trained or calibrated on, nor is one a near-duplicate of such a row."
+
+
+def _write_card(options: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    folder = options.model or options.facts
+    facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    text = model_card(report, facts)
+    options.card.parent.mkdir(parents=True, exist_ok=True)
+    options.card.write_text(text, encoding="utf-8")
+    print(options.card)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Judge a model on tweets that it was not trained on, beside baselines fitted on the same tweets; "
+        "write report.json, report.md and plots.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
+    source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")
+    source.add_argument("--server", metavar="URL", help="running server, such as http://127.0.0.1:8080")
+    data = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT))
+    parser.add_argument("--data", type=Path, default=data, metavar="FOLDER", help=f"raw tweets (or {DATA_VARIABLE})")
+    parser.add_argument("--output", type=Path, default=Path("reports/evaluation"), help="default: %(default)s")
+    parser.add_argument("--splits", type=_names(SPLITS), default=list(SPLITS), help=f"of {','.join(SPLITS)}")
+    parser.add_argument(
+        "--baselines", type=_names(NAMES), default=list(NAMES), help=f'of "{",".join(NAMES)}", or none (default: all)'
+    )
+    parser.add_argument("--limit", type=_count, default=0, help="at most so many rows a split (default: all)")
+    parser.add_argument("--resamples", type=_count, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
+    parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        default=Path("model"),
+        metavar="FOLDER",
+        help="model folder that a bundle or server was made from; tells what was trained on (default: %(default)s)",
+    )
+    parser.add_argument("--prepared", type=Path, default=Path("data/processed"), help="default: %(default)s")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/evaluation"), help="what can be made again (default: %(default)s)"
+    )
+    return parser
+
+
+def _names(allowed: Sequence[str] | Mapping[str, str]) -> Any:
+    def parse(value: str) -> list[str]:
+        names = [] if value == "none" else [name.strip() for name in value.split(",")]
+        unknown = [name for name in names if name not in allowed]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is unknown; expected some of {', '.join(allowed)}")
+        return [name for name in allowed if name in names]
+
+    return parse
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{value!r} is no count; expected a whole number from 0 on")
+    return int(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

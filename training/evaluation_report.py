@@ -1,0 +1,178 @@
+"""Put figures of one model and its baselines together: the content of report.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import beta
+
+from training.answer_sources import Answers
+from training.evaluation_rows import SPLITS, T26_UNSEEN, EvaluationRows
+from training.labels import KAGGLE
+from training.metrics import (
+    BINS,
+    CLIP,
+    RESAMPLES,
+    Estimate,
+    Floats,
+    drawn_metrics,
+    estimates,
+    interval,
+    weighted_metrics,
+    with_intervals,
+)
+from training.model import LABELS
+from training.slices import slices
+from tweetclf.calibration import REVIEW
+
+MODEL = "model"
+MIN_SLICE_ROWS = 20
+# Differences to a baseline are told for figures that a reader would rank systems by.
+COMPARED = ("f1", "accuracy", "roc_auc")
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All evaluated rows with what each system says of them.
+
+    Args:
+        rows: each once, with column id.
+        answers: of the model, same order.
+        baselines: name -> (rows,) p(disaster), same order.
+    """
+
+    rows: pd.DataFrame
+    answers: Answers
+    baselines: Mapping[str, Floats]
+
+    def positions(self, part: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Return where the rows of a part stand among all rows."""
+        index = pd.Index(self.rows["id"])
+        return np.asarray(index.get_indexer(part["id"]), dtype=np.int64)
+
+
+def splits_report(rows: EvaluationRows, scored: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Return `splits` and `t26_events` of the report.
+
+    Args:
+        rows: what is evaluated.
+        scored: the answers.
+        resamples: of the bootstrap.
+        seed: of its draw.
+    """
+    keywords = rows.train.loc[rows.train["source"] == KAGGLE, "keyword"].unique().tolist()
+    found = {}
+    for name, part in rows.splits.items():
+        found[name] = {"what": SPLITS[name], **_counts(part), **_systems(part, scored, resamples, seed)}
+        found[name]["decision"] = decision_report(part, scored)
+        found[name]["slices"] = _slices(part, scored, keywords, resamples, seed)
+    events = {}
+    for event, part in rows.t26_events.items() if T26_UNSEEN in rows.splits else ():
+        events[event] = {"trained_event": event in rows.trained_events, **_counts(part)}
+        events[event]["systems"] = {
+            system: {
+                name: estimate.as_json() for name, estimate in estimates(score, _targets(part), resamples, seed).items()
+            }
+            for system, score in system_scores(part, scored).items()
+        }
+    return {"splits": found, "t26_events": events}
+
+
+def method_report(resamples: int, seed: int) -> dict[str, Any]:
+    """Return how the figures were made."""
+    return {
+        "positive_class": LABELS[1],
+        "threshold": 0.5,
+        "interval": "95 %, percentile bootstrap over rows; rows of a near-duplicate group count as independent",
+        "resamples": resamples,
+        "bootstrap_seed": seed,
+        "ece": f"confidence of the predicted class against accuracy, {BINS} equal-width bins over [0, 1]",
+        "ece_positive": f"score against share of disasters, {BINS} equal-width bins over [0, 1]",
+        "ece_adaptive": f"score against share of disasters, {BINS} bins of equal count",
+        "ece_note": "an ECE is never below 0 by chance: resamples lie above the value, few rows raise both",
+        "nll": f"nats; scores clipped to [{CLIP}, {1 - CLIP}], half a step of the served four decimals",
+        "pr_auc": "average precision of disaster, without interpolation",
+    }
+
+
+def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
+    """Return what the model decided by itself: share, errors, and both again for each side.
+
+    Intervals of error shares are exact ones of a share.
+
+    Source: Clopper and Pearson 1934.
+    """
+    positions = scored.positions(part)
+    decisions = np.array(scored.answers.decisions)[positions]
+    targets = _targets(part)
+    decided = decisions != REVIEW
+    wrong = decided & ((decisions == LABELS[1]) != (targets == 1))
+    sides = {label: _risk(decisions == label, wrong) for label in LABELS}
+    return {**_risk(decided, wrong), "sides": sides}
+
+
+def system_scores(part: pd.DataFrame, scored: Scored) -> dict[str, Floats]:
+    """Return system -> (rows,) p(disaster) of the rows of a part; the model first."""
+    positions = scored.positions(part)
+    return {MODEL: scored.answers.scores[positions]} | {
+        name: scores[positions] for name, scores in scored.baselines.items()
+    }
+
+
+def _risk(decided: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    count, errors = int(decided.sum()), int((decided & wrong).sum())
+    result: dict[str, Any] = {"n": count, "share": round(count / len(decided), 4), "errors": errors}
+    if not count:
+        return {**result, "error_share": None}
+    tail = (1 - _CONFIDENCE) / 2
+    low = beta.ppf(tail, errors, count - errors + 1) if errors else 0.0
+    high = beta.ppf(1 - tail, errors + 1, count - errors) if errors < count else 1.0
+    return {**result, "error_share": Estimate(errors / count, float(low), float(high)).as_json()}
+
+
+def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> dict[str, Any]:
+    targets = _targets(part)
+    systems, drawn, points = {}, {}, {}
+    for name, score in system_scores(part, scored).items():
+        drawn[name] = drawn_metrics(score, targets, resamples, seed)
+        points[name] = weighted_metrics(score, targets, np.ones((1, len(targets))))
+        found = with_intervals(points[name], drawn[name])
+        systems[name] = {metric: estimate.as_json() for metric, estimate in found.items()}
+    gains = {
+        name: {
+            metric: Estimate(
+                float(points[MODEL][metric][0] - points[name][metric][0]),
+                *interval(drawn[MODEL][metric] - drawn[name][metric]),
+            ).as_json()
+            for metric in COMPARED
+        }
+        for name in scored.baselines
+    }
+    return {"systems": systems, "model_minus_baseline": gains}
+
+
+def _slices(part: pd.DataFrame, scored: Scored, keywords: Sequence[str], resamples: int, seed: int) -> dict[str, Any]:
+    positions, targets = scored.positions(part), _targets(part)
+    found = {}
+    for name, mask in slices(part, keywords).items():
+        entry: dict[str, Any] = _counts(part[mask])
+        if mask.sum() >= MIN_SLICE_ROWS:
+            values = estimates(scored.answers.scores[positions[mask]], targets[mask], resamples, seed)
+            entry["model"] = {metric: values[metric].as_json() for metric in (*COMPARED, "ece")}
+        found[name] = entry
+    return found
+
+
+def _targets(part: pd.DataFrame) -> npt.NDArray[np.int64]:
+    return part["target"].to_numpy(dtype=np.int64)
+
+
+def _counts(part: pd.DataFrame) -> dict[str, Any]:
+    share = round(float(part["target"].mean()), 4) if len(part) else None
+    return {"rows": len(part), "positive_share": share}

@@ -1,0 +1,95 @@
+"""Fill the model card: text by hand in model_card_template.md, every number from the evaluation and the training.
+
+A place is `{{path}}` or `{{path|form}}`, the path from `evaluation` (report.json) or `training` (training.json), its
+steps divided by "/" since split names may hold dots; `{{table NAME}}` or `{{table NAME SPLIT}}` is a whole table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from training.errors import TrainingError
+from training.report_tables import (
+    calibration_table,
+    decision_table,
+    events_table,
+    gains_table,
+    results_table,
+    shown,
+    slices_table,
+)
+
+TEMPLATE_FILE = "model_card_template.md"
+_PLACE = re.compile(r"\{\{\s*(.+?)\s*\}\}")
+_TABLES: Mapping[str, Callable[..., str]] = {
+    "results": results_table,
+    "calibration": calibration_table,
+    "gains": gains_table,
+    "events": events_table,
+    "decisions": decision_table,
+    "slices": slices_table,
+}
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "text": str,
+    "count": lambda value: f"{value:,}",
+    "sum": lambda value: f"{sum(value.values()):,}",
+    "share": lambda value: f"{value:.1%}",
+    "figure": lambda value: f"{value:.3f}",
+    "interval": shown,
+    "minutes": lambda value: f"{value / 60:.0f}",
+    "list": lambda value: ", ".join(str(item) for item in value),
+    "pairs": lambda value: ", ".join(f"{name} {item}" for name, item in value.items()),
+}
+
+
+class CardError(TrainingError):
+    """The card cannot be filled; names the place of the template."""
+
+
+def model_card(evaluation: Mapping[str, Any], training: Mapping[str, Any], template: str | None = None) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        evaluation: content of report.json.
+        training: content of training.json, of the same model.
+        template: None takes the package's.
+
+    Raises:
+        CardError: the two are of different models, or a place names what neither holds.
+    """
+    evaluated, trained = evaluation["source"]["model_version"], training["model_version"]
+    if evaluated != trained:
+        raise CardError(
+            f"the evaluation is of model {evaluated}, training.json of {trained}; expected one model; evaluate again"
+        )
+    if template is None:
+        template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
+    facts = {"evaluation": evaluation, "training": training}
+    return _PLACE.sub(lambda place: _fill(place.group(1), facts), template)
+
+
+def _fill(place: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
+    if place.startswith("table "):
+        _, name, *split = place.split()
+        try:
+            return _TABLES[name](facts["evaluation"], *split)
+        except KeyError as error:
+            raise CardError(
+                f"{{{{{place}}}}}: {error} is not there; expected one of {list(_TABLES)} and a split"
+            ) from error
+    path, _, form = place.partition("|")
+    value: Any = facts
+    for step in path.strip().split("/"):
+        if not isinstance(value, Mapping) or step not in value:
+            known = sorted(value) if isinstance(value, Mapping) else "no further step"
+            raise CardError(f"{{{{{place}}}}}: there is no {step!r}; expected one of {known}")
+        value = value[step]
+    try:
+        return _FORMS[form.strip() or "text"](value)
+    except KeyError as error:
+        raise CardError(f"{{{{{place}}}}}: form {error} is unknown; expected one of {list(_FORMS)}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CardError(f"{{{{{place}}}}}: {type(value).__name__} has no form {form.strip()!r}") from error

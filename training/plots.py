@@ -1,0 +1,148 @@
+"""Pictures of an evaluation, without a display and without pyplot's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix, precision_recall_curve
+
+from training.metrics import BINS, Floats, Labels, weighted_metrics
+from training.model import LABELS
+
+DPI = 110
+# Okabe and Ito's colours, told apart by colour-blind readers too. Source: jfly.uni-koeln.de/color, 2008.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+SWEEP = np.linspace(0.02, 0.98, 97)
+_GREY = "0.55"
+# Otherwise the file would hold the library's version: the same figures shall give the same bytes.
+_METADATA = {"Software": None}
+
+
+def plot_split(folder: Path, split: str, systems: Mapping[str, Floats], targets: Labels) -> list[str]:
+    """Write confusion matrix, PR curve, reliability diagram and threshold sweep; return the file names.
+
+    Args:
+        folder: is there.
+        split: goes into titles and file names.
+        systems: name -> (rows,) p(disaster); the first is the model.
+        targets: (rows,) 0 or 1.
+    """
+    score = next(iter(systems.values()))
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    _confusion(figure.add_subplot(), score, targets, split)
+    names = [_save(figure, folder, f"{split}-confusion.png")]
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    _precision_recall(figure.add_subplot(), systems, targets, split)
+    names.append(_save(figure, folder, f"{split}-precision-recall.png"))
+    figure = Figure(figsize=(5.0, 5.6), layout="constrained")
+    _reliability(figure, score, targets, split)
+    names.append(_save(figure, folder, f"{split}-reliability.png"))
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    _thresholds(figure.add_subplot(), score, targets, split)
+    names.append(_save(figure, folder, f"{split}-thresholds.png"))
+    return names
+
+
+def plot_events(folder: Path, events: Mapping[str, Any]) -> str:
+    """Write ROC-AUC of the model on each CrisisLexT26 event with its interval; return the file name."""
+    found = [
+        (entry["systems"]["model"]["roc_auc"], event, entry["trained_event"])
+        for event, entry in events.items()
+        if entry["systems"]["model"]["roc_auc"]["value"] is not None
+    ]
+    found.sort(key=lambda item: item[0]["value"])
+    figure = Figure(figsize=(6.4, 0.9 + 0.28 * len(found)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (estimate, _, trained) in enumerate(found):
+        colour = _GREY if trained else COLOURS[0]
+        if estimate["low"] is not None:
+            axes.plot((estimate["low"], estimate["high"]), (place, place), color=colour, linewidth=1.5)
+        axes.plot(estimate["value"], place, "o", color=colour, markersize=5)
+    axes.set_yticks(range(len(found)), [event + (" *" if trained else "") for _, event, trained in found], fontsize=8)
+    axes.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlabel("ROC-AUC, 95 % interval (* event also in the training)")
+    axes.set_title("Model on the events of CrisisLexT26")
+    _clean(axes)
+    return _save(figure, folder, "crisislex_t26-events.png")
+
+
+def _confusion(axes: Axes, score: Floats, targets: Labels, split: str) -> None:
+    counts = confusion_matrix(targets, score >= 0.5, labels=[0, 1])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(2):
+        for column in range(2):
+            text = f"{counts[row, column]}\n{shares[row, column]:.1%}"
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set_xticks((0, 1), LABELS)
+    axes.set_yticks((0, 1), LABELS, rotation=90, va="center")
+    axes.set(xlabel="said", ylabel="true (shares of each row)", title=f"{split}, n = {len(targets)}")
+
+
+def _precision_recall(axes: Axes, systems: Mapping[str, Floats], targets: Labels, split: str) -> None:
+    for colour, (name, score) in zip(COLOURS, systems.items(), strict=False):
+        if np.ptp(score) == 0:  # one score for all: a point, not a curve
+            continue
+        precision, recall, _ = precision_recall_curve(targets, score)
+        area = weighted_metrics(score, targets, np.ones((1, len(targets))))["pr_auc"][0]
+        # The last point, recall 0, is the library's convention and no threshold's.
+        axes.step(recall[:-1], precision[:-1], where="post", color=colour, label=f"{name} ({area:.3f})", linewidth=1.4)
+    axes.axhline(targets.mean(), color=_GREY, linewidth=0.8, linestyle=":", label=f"chance ({targets.mean():.3f})")
+    axes.set(xlabel="recall", ylabel="precision", title=f"{split}: precision and recall (area)", xlim=(0, 1))
+    axes.set_ylim(max(0.0, float(targets.mean()) - 0.1), 1.01)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    _clean(axes)
+
+
+def _reliability(figure: Figure, score: Floats, targets: Labels, split: str) -> None:
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    places = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+    upper.plot((0, 1), (0, 1), color=_GREY, linewidth=0.8, linestyle=":")
+    for place in np.unique(places):
+        inside = places == place
+        share, count = float(targets[inside].mean()), int(inside.sum())
+        # Half a width of a 95 % normal interval: how far a bin of so few rows may lie from the diagonal by chance.
+        spread = 1.96 * np.sqrt(max(share * (1 - share), 1 / count / 4) / count)
+        upper.errorbar(score[inside].mean(), share, yerr=spread, fmt="o", color=COLOURS[0], markersize=4, linewidth=1)
+    upper.set(ylabel="share of disasters", title=f"{split}: reliability, {BINS} bins", xlim=(0, 1), ylim=(-0.02, 1.02))
+    lower.hist(score, bins=np.linspace(0, 1, BINS + 1), color=COLOURS[0], edgecolor="white")
+    lower.set(xlabel="score, p(disaster)", ylabel="tweets")
+    _clean(upper)
+    _clean(lower)
+
+
+def _thresholds(axes: Axes, score: Floats, targets: Labels, split: str) -> None:
+    positive = targets == 1
+    said = score[None, :] >= SWEEP[:, None]
+    hits, alarms = said[:, positive].sum(1), said.sum(1)
+    right = hits + (~said[:, ~positive]).sum(1)
+    precision = np.divide(hits, alarms, out=np.full(len(SWEEP), np.nan), where=alarms > 0)
+    curves = {
+        "F1": 2 * hits / (alarms + positive.sum()),
+        "precision": precision,
+        "recall": hits / max(1, positive.sum()),
+        "accuracy": right / len(targets),
+    }
+    for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
+        axes.plot(SWEEP, values, color=colour, label=name, linewidth=1.4)
+    axes.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="threshold", title=f"{split}: figures at every threshold", xlim=(0, 1), ylim=(0, 1.01))
+    axes.legend(fontsize=8, frameon=False, loc="lower center")
+    _clean(axes)
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, folder: Path, name: str) -> str:
+    FigureCanvasAgg(figure)
+    figure.savefig(folder / name, dpi=DPI, metadata=_METADATA)
+    return name
