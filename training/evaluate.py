@@ -148,7 +148,7 @@ def _plot(folder: Path, rows: EvaluationRows, scored: Scored, report: Mapping[st
     names = []
     for split, part in rows.splits.items():
         targets = part["target"].to_numpy(dtype=np.int64)
-        names += plot_split(folder, split, system_scores(part, scored), targets)
+        names += plot_split(folder, split, system_scores(part, scored), targets, report["splits"][split]["decision"])
     return [*names, plot_events(folder, report["t26_events"])] if report["t26_events"] else names
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import beta
 
 from training.answer_sources import Answers
+from training.calibrate import MAX_ERROR_SHARE
 from training.evaluation_rows import SPLITS, T26_UNSEEN, EvaluationRows
 from training.labels import KAGGLE
 from training.metrics import (
@@ -104,7 +105,9 @@ def method_report(resamples: int, seed: int) -> dict[str, Any]:
 def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     """Return what the model decided by itself: share, errors, and both again for each side.
 
-    Intervals of error shares are exact ones of a share.
+    Intervals of error shares are exact ones of a share. `hindsight` is the largest share that thresholds chosen on
+    these very rows could decide with at most MAX_ERROR_SHARE observed errors on each side: what the scores allow,
+    no promise.
 
     Source: Clopper and Pearson 1934.
     """
@@ -114,7 +117,13 @@ def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     decided = decisions != REVIEW
     wrong = decided & ((decisions == LABELS[1]) != (targets == 1))
     sides = {label: _risk(decisions == label, wrong) for label in LABELS}
-    return {**_risk(decided, wrong), "sides": sides}
+    scores = scored.answers.scores[positions]
+    hindsight = _reachable(scores, targets == 0) + _reachable(1 - scores, targets == 1)
+    return {
+        **_risk(decided, wrong),
+        "sides": sides,
+        "hindsight": {"max_error_share": MAX_ERROR_SHARE, "share": round(hindsight / len(targets), 4)},
+    }
 
 
 def system_scores(part: pd.DataFrame, scored: Scored) -> dict[str, Floats]:
@@ -134,6 +143,17 @@ def _risk(decided: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_]) -> dict[
     low = beta.ppf(tail, errors, count - errors + 1) if errors else 0.0
     high = beta.ppf(1 - tail, errors + 1, count - errors) if errors < count else 1.0
     return {**result, "error_share": Estimate(errors / count, float(low), float(high)).as_json()}
+
+
+def _reachable(scores: Floats, is_error: npt.NDArray[np.bool_]) -> int:
+    """Return how many rows lie on the largest side, scores from some threshold >= 0.5 on, with few enough errors."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, errors = scores[order], is_error[order].cumsum()
+    # A threshold lies between two different scores, so that equal ones are decided together.
+    ends = np.append(ranked[:-1] > ranked[1:], True)
+    counts = np.arange(1, len(ranked) + 1)
+    allowed = counts[ends & (ranked >= 0.5) & (errors <= MAX_ERROR_SHARE * counts)]
+    return int(allowed.max(initial=0))
 
 
 def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> dict[str, Any]:
