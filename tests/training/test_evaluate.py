@@ -91,6 +91,22 @@ def test_evaluate_when_the_raw_file_is_not_the_trained_one_refuses(
     assert not (tmp_path / "out").exists()
 
 
+def test_evaluate_when_a_card_or_report_could_not_be_written_refuses_before_asking(
+    model_dir: Path, raw_dir: Path, tiny_bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(model_dir)]
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for arguments, message in (
+        (["--bundle", str(tiny_bundle_dir), "--facts", str(model_dir), "--card", "card.md"], "needs the training.json"),
+        ([*model, "--splits", "crisislex_t26", "--card", "card.md"], "--card needs the split kaggle_random"),
+        ([*model, "--output", str(tmp_path / "file" / "out")], "cannot be made"),
+    ):
+        assert evaluate.main(options(raw_dir, tmp_path, *arguments)) == 1
+        out, refused = capsys.readouterr()
+        assert message in refused
+        assert not out
+
+
 def test_predict_when_a_bundle_answers_writes_its_labels(
     tiny_bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +126,7 @@ def test_predict_when_a_bundle_answers_writes_its_labels(
     [
         (["--splits", "hidden_test"], "'hidden_test' is unknown; expected some of kaggle_random"),
         (["--limit", "-3"], "'-3' is no count"),
+        (["--resamples", "0"], "0 resamples make no interval"),
         (["--model", "a", "--bundle", "b"], "not allowed with argument"),
         (["--predict", "test.csv"], "expected 2 arguments"),
     ],
