@@ -190,7 +190,7 @@ def _slices(part: pd.DataFrame, scored: Scored, keywords: Sequence[str], resampl
 
 
 def _targets(part: pd.DataFrame) -> npt.NDArray[np.int64]:
-    return part["target"].to_numpy(dtype=np.int64)
+    return np.asarray(part["target"], dtype=np.int64)
 
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _gap(bins: Labels, difference: Floats, weights: Floats) -> Floats:
     """Return the sum over bins of the absolute weighted sum of the differences."""
     columns = np.zeros((len(bins), BINS))
     columns[np.arange(len(bins)), bins] = difference
-    return np.abs(weights @ columns).sum(1)
+    return np.asarray(np.abs(weights @ columns).sum(1), dtype=np.float64)
 
 
 def _equal_width(values: Floats) -> Labels:
