@@ -34,6 +34,7 @@ from training.model import FACTS_FILE, AdapterError
 from training.model_card import model_card
 from training.plots import plot_events, plot_split
 from training.report_tables import report_markdown, results_table
+from training.seed_spread import seed_spread, spread_table
 from training.submission import write_submission
 from tweetclf.errors import TweetClfError
 
@@ -47,6 +48,7 @@ EXAMPLE = """examples:
   python -m training.evaluate --bundle build/bundle --baselines none
   python -m training.evaluate --server http://127.0.0.1:8080 --splits kaggle_random --limit 500
   python -m training.evaluate --card docs/model_card.md             and the model card with the figures
+  python -m training.evaluate --spread runs/*/report.json           mean and deviation over trainings of several seeds
   python -m training.evaluate --predict test.csv submission.csv     a Kaggle submission, no evaluation
 """
 
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             test, submission = options.predict
             rows, unclassifiable = write_submission(open_source(options), test, submission)
             print(f"{submission}: {rows} rows, {unclassifiable} of them 0 because there is nothing to classify")
+            return 0
+        if options.spread:
+            print(spread_table(seed_spread(options.spread)))
             return 0
         report = evaluate(options)
         print(results_table(report, ("f1", "accuracy", "roc_auc", "ece")))
@@ -214,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
+    parser.add_argument("--spread", nargs="+", type=Path, metavar="REPORT", help="compare reports, no evaluation")
     parser.add_argument(
         "--facts",
         type=Path,
