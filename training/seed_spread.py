@@ -36,7 +36,7 @@ def seed_spread(paths: Sequence[Path]) -> dict[str, Any]:
     for path, found in rows.items():
         if found != rows[paths[0]]:
             raise TrainingError(
-                f"{path} is of rows {found}, {paths[0]} of {rows[paths[0]]}; expected the same rows and files; evaluate "
+                f"{path} is of rows {found}, {paths[0]} of {rows[paths[0]]}; expected the same rows; evaluate "
                 "all models with the same --data, --splits and --limit"
             )
     splits = {
