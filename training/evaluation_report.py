@@ -78,7 +78,8 @@ def splits_report(rows: EvaluationRows, scored: Scored, resamples: int = RESAMPL
         events[event] = {"trained_event": event in rows.trained_events, **_counts(part)}
         events[event]["systems"] = {
             system: {
-                name: estimate.as_json() for name, estimate in estimates(score, _targets(part), resamples, seed).items()
+                name: estimate.as_json()
+                for name, estimate in estimates(score, _targets(part), _groups(part), resamples, seed).items()
             }
             for system, score in system_scores(part, scored).items()
         }
@@ -90,7 +91,7 @@ def method_report(resamples: int, seed: int) -> dict[str, Any]:
     return {
         "positive_class": LABELS[1],
         "threshold": 0.5,
-        "interval": "95 %, percentile bootstrap over rows; rows of a near-duplicate group count as independent",
+        "interval": "95 %, percentile bootstrap; the rows of a near-duplicate group are drawn together",
         "resamples": resamples,
         "bootstrap_seed": seed,
         "ece": f"confidence of the predicted class against accuracy, {BINS} equal-width bins over [0, 1]",
@@ -160,7 +161,7 @@ def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> d
     targets = _targets(part)
     systems, drawn, points = {}, {}, {}
     for name, score in system_scores(part, scored).items():
-        drawn[name] = drawn_metrics(score, targets, resamples, seed)
+        drawn[name] = drawn_metrics(score, targets, _groups(part), resamples, seed)
         points[name] = weighted_metrics(score, targets, np.ones((1, len(targets))))
         found = with_intervals(points[name], drawn[name])
         systems[name] = {metric: estimate.as_json() for metric, estimate in found.items()}
@@ -178,12 +179,12 @@ def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> d
 
 
 def _slices(part: pd.DataFrame, scored: Scored, keywords: Sequence[str], resamples: int, seed: int) -> dict[str, Any]:
-    positions, targets = scored.positions(part), _targets(part)
+    positions, targets, groups = scored.positions(part), _targets(part), _groups(part)
     found = {}
     for name, mask in slices(part, keywords).items():
         entry: dict[str, Any] = _counts(part[mask])
         if mask.sum() >= MIN_SLICE_ROWS:
-            values = estimates(scored.answers.scores[positions[mask]], targets[mask], resamples, seed)
+            values = estimates(scored.answers.scores[positions[mask]], targets[mask], groups[mask], resamples, seed)
             entry["model"] = {metric: values[metric].as_json() for metric in (*COMPARED, "ece")}
         found[name] = entry
     return found
@@ -191,6 +192,10 @@ def _slices(part: pd.DataFrame, scored: Scored, keywords: Sequence[str], resampl
 
 def _targets(part: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray(part["target"], dtype=np.int64)
+
+
+def _groups(part: pd.DataFrame) -> npt.NDArray[np.int64]:
+    return np.asarray(pd.factorize(part["group"])[0], dtype=np.int64)
 
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:
