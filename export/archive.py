@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_NAME = "tweets"
 HANDLER_FILE = "handler/tweets_handler.py"
 CONFIG_FILE = "handler/model-config.yaml"
+INPUT_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".safetensors", ".txt")
 ARCHIVER_MANIFEST = "MAR-INF/MANIFEST.json"  # holds the time of the build
 
 
@@ -71,8 +73,6 @@ def content_hashes(archive: Path) -> dict[str, str]:
 
 def inputs_hash(model_dir: Path) -> str:
     """Return one hash over everything that decides the archive's content, libraries included."""
-    from importlib.metadata import version
-
     digest = hashlib.sha256()
     for package in (
         "torch",
@@ -86,12 +86,19 @@ def inputs_hash(model_dir: Path) -> str:
     ):
         try:
             digest.update(f"{package}=={version(package)}\n".encode())
-        except ModuleNotFoundError:  # the base encoder may come from the hub instead
+        except PackageNotFoundError:  # the base encoder may come from the hub instead
             digest.update(f"{package} is not installed\n".encode())
-    folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", ROOT / "training", model_dir)
-    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        if path.suffix in (".py", ".yaml", ".json", ".jsonl", ".safetensors", ".txt") and "configs" not in path.parts:
-            digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", model_dir)
+    for name in (
+        "model.py",
+        "base_encoder.py",
+        "encoding.py",
+    ):  # of the training room, only these take part in an export
+        digest.update(f"{name} {sha256_of(ROOT / 'training' / name)}\n".encode())
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in INPUT_SUFFIXES and path.is_file():
+                digest.update(f"{path.relative_to(folder)} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 

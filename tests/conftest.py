@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from transformers import BertConfig, BertModel
 
 from export.quantize import quantize
 from export.trace import trace
+from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
 from tweetclf.bundle import Bundle, load_bundle, sha256_of
 from tweetclf.text import NORMALISER_VERSION, normalise
 
@@ -157,3 +159,14 @@ def real_archive(real_build: Path) -> Path:
 def real_bundle_dir(real_build: Path) -> Path:
     """Read-only."""
     return real_build / "bundle"
+
+
+@pytest.fixture(scope="session")
+def server(real_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProcess]:
+    """Started by the user's bare command; do not stop or reconfigure it."""
+    ports = Ports.free()
+    root = make_root(tmp_path_factory.mktemp("server") / "root", ports)
+    shutil.copyfile(real_archive, root / "model_store" / "tweets.mar")
+    with TorchServeProcess.start(root, ports, Path("model_store")) as process:
+        process.wait_ready(timeout_s=120)
+        yield process

@@ -18,7 +18,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    """Return the fenced blocks of a language, "" for those of none."""
+    parts = re.split(r"^```", README, flags=re.MULTILINE)
+    fenced = [part.partition("\n") for part in parts[1::2]]
+    return [content for name, _, content in fenced if name == language]
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
@@ -79,7 +82,7 @@ def test_the_torchserve_command_is_the_one_that_the_server_tests_start(server: T
     assert started[-4:] == ["-s", "model_store", "-m", "tweets.mar"]
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z]+)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))))
 def test_a_make_target_exists(target: str) -> None:
     arguments = ["make", "--dry-run", target, f"DATA={ROOT}"]
     result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -102,3 +105,16 @@ def test_every_room_is_in_the_tree() -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))
 def test_a_link_leads_somewhere(link: str) -> None:
     assert (ROOT / Path(link)).exists()
+
+
+def test_the_figures_are_those_of_the_committed_model() -> None:
+    facts = json.loads((ROOT / "model" / "training.json").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| .*? \| `(dev\w*)` \| ([\d,]+) \| ([\d. |]+) \|$", README, re.MULTILINE)
+    assert {name for name, _, _ in rows} == {name for name in facts if name.startswith("dev")}
+    for name, count, figures in rows:
+        part = facts[name]
+        assert int(count.replace(",", "")) == part["n"]
+        shown = [float(figure) for figure in figures.split(" | ")]
+        expected = [part[figure] for figure in ("f1", "accuracy", "precision", "recall", "roc_auc", "ece_15_bins")]
+        assert shown == [round(figure, 3) for figure in expected]
+    assert f"{facts['model_version']}" in README

@@ -21,6 +21,7 @@ from training.data_lock import LOCK_FILE, read_lock
 from training.errors import TrainingError
 from training.evaluation_report import Scored, method_report, splits_report, system_scores
 from training.evaluation_rows import (
+    KAGGLE_RANDOM,
     SPLITS,
     EvaluationRows,
     check_same_data,
@@ -33,6 +34,7 @@ from training.model import FACTS_FILE, AdapterError
 from training.model_card import model_card
 from training.plots import plot_events, plot_split
 from training.report_tables import report_markdown, results_table
+from training.seed_spread import seed_spread, spread_table
 from training.submission import write_submission
 from tweetclf.errors import TweetClfError
 
@@ -46,6 +48,7 @@ EXAMPLE = """examples:
   python -m training.evaluate --bundle build/bundle --baselines none
   python -m training.evaluate --server http://127.0.0.1:8080 --splits kaggle_random --limit 500
   python -m training.evaluate --card docs/model_card.md             and the model card with the figures
+  python -m training.evaluate --spread runs/*/report.json           mean and deviation over trainings of several seeds
   python -m training.evaluate --predict test.csv submission.csv     a Kaggle submission, no evaluation
 """
 
@@ -60,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             test, submission = options.predict
             rows, unclassifiable = write_submission(open_source(options), test, submission)
             print(f"{submission}: {rows} rows, {unclassifiable} of them 0 because there is nothing to classify")
+            return 0
+        if options.spread:
+            print(spread_table(seed_spread(options.spread)))
             return 0
         report = evaluate(options)
         print(results_table(report, ("f1", "accuracy", "roc_auc", "ece")))
@@ -87,6 +93,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         check_same_data(facts, table_dir)
     settings, seed = data_settings(facts)
     rows = evaluation_rows(table_dir, base / TOKENIZER_FILE, settings, seed, options.splits, options.limit)
+    _check_places(options, facts, source.model_version)
     scored, speed = _score(source, rows, options.baselines, base, work)
     report: dict[str, Any] = {
         "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version},
@@ -124,6 +131,24 @@ def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[st
     return facts if facts["model_version"] == source.model_version else None
 
 
+def _check_places(options: argparse.Namespace, facts: Mapping[str, Any] | None, version: str) -> None:
+    """Refuse now what could not be written after minutes of work."""
+    if options.card and facts is None:
+        raise TrainingError(
+            f"--card needs the training.json of model {version}; {options.model or options.facts} does not hold it; "
+            "give its model folder with --facts"
+        )
+    if options.card and KAGGLE_RANDOM not in options.splits:
+        raise TrainingError(f"--card needs the split {KAGGLE_RANDOM}; it is not among --splits; add it")
+    for folder in (options.output, *([options.card.parent] if options.card else [])):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{folder} cannot be made ({error.strerror}); expected a folder to write to") from error
+        if not os.access(folder, os.W_OK):
+            raise TrainingError(f"{folder} cannot be written to; expected a folder to write to; choose another")
+
+
 def _score(
     source: AnswerSource, rows: EvaluationRows, baselines: Sequence[str], base: Path, work: Path
 ) -> tuple[Scored, float]:
@@ -144,11 +169,10 @@ def _score(
 
 
 def _plot(folder: Path, rows: EvaluationRows, scored: Scored, report: Mapping[str, Any]) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
     names = []
     for split, part in rows.splits.items():
         targets = part["target"].to_numpy(dtype=np.int64)
-        names += plot_split(folder, split, system_scores(part, scored), targets)
+        names += plot_split(folder, split, system_scores(part, scored), targets, report["splits"][split]["decision"])
     return [*names, plot_events(folder, report["t26_events"])] if report["t26_events"] else names
 
 
@@ -165,7 +189,6 @@ def _write_card(options: argparse.Namespace, report: Mapping[str, Any]) -> None:
     folder = options.model or options.facts
     facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     text = model_card(report, facts)
-    options.card.parent.mkdir(parents=True, exist_ok=True)
     options.card.write_text(text, encoding="utf-8")
     print(options.card)
 
@@ -190,10 +213,13 @@ def _parser() -> argparse.ArgumentParser:
         "--baselines", type=_names(NAMES), default=list(NAMES), help=f'of "{",".join(NAMES)}", or none (default: all)'
     )
     parser.add_argument("--limit", type=_count, default=0, help="at most so many rows a split (default: all)")
-    parser.add_argument("--resamples", type=_count, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--resamples", type=_positive, default=RESAMPLES, help="of the bootstrap (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
+    parser.add_argument("--spread", nargs="+", type=Path, metavar="REPORT", help="compare reports, no evaluation")
     parser.add_argument(
         "--facts",
         type=Path,
@@ -222,6 +248,12 @@ def _names(allowed: Sequence[str] | Mapping[str, str]) -> Any:
 def _count(value: str) -> int:
     if not value.isdecimal():
         raise argparse.ArgumentTypeError(f"{value!r} is no count; expected a whole number from 0 on")
+    return int(value)
+
+
+def _positive(value: str) -> int:
+    if not _count(value):
+        raise argparse.ArgumentTypeError("0 resamples make no interval; expected at least 1")
     return int(value)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import beta
 
 from training.answer_sources import Answers
+from training.calibrate import MAX_ERROR_SHARE
 from training.evaluation_rows import SPLITS, T26_UNSEEN, EvaluationRows
 from training.labels import KAGGLE
 from training.metrics import (
@@ -77,7 +78,8 @@ def splits_report(rows: EvaluationRows, scored: Scored, resamples: int = RESAMPL
         events[event] = {"trained_event": event in rows.trained_events, **_counts(part)}
         events[event]["systems"] = {
             system: {
-                name: estimate.as_json() for name, estimate in estimates(score, _targets(part), resamples, seed).items()
+                name: estimate.as_json()
+                for name, estimate in estimates(score, _targets(part), _groups(part), resamples, seed).items()
             }
             for system, score in system_scores(part, scored).items()
         }
@@ -89,7 +91,7 @@ def method_report(resamples: int, seed: int) -> dict[str, Any]:
     return {
         "positive_class": LABELS[1],
         "threshold": 0.5,
-        "interval": "95 %, percentile bootstrap over rows; rows of a near-duplicate group count as independent",
+        "interval": "95 %, percentile bootstrap; the rows of a near-duplicate group are drawn together",
         "resamples": resamples,
         "bootstrap_seed": seed,
         "ece": f"confidence of the predicted class against accuracy, {BINS} equal-width bins over [0, 1]",
@@ -104,7 +106,9 @@ def method_report(resamples: int, seed: int) -> dict[str, Any]:
 def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     """Return what the model decided by itself: share, errors, and both again for each side.
 
-    Intervals of error shares are exact ones of a share.
+    Intervals of error shares are exact ones of a share. `hindsight` is the largest share that thresholds chosen on
+    these very rows could decide with at most MAX_ERROR_SHARE observed errors on each side: what the scores allow,
+    no promise.
 
     Source: Clopper and Pearson 1934.
     """
@@ -114,7 +118,13 @@ def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     decided = decisions != REVIEW
     wrong = decided & ((decisions == LABELS[1]) != (targets == 1))
     sides = {label: _risk(decisions == label, wrong) for label in LABELS}
-    return {**_risk(decided, wrong), "sides": sides}
+    scores = scored.answers.scores[positions]
+    hindsight = _reachable(scores, targets == 0) + _reachable(1 - scores, targets == 1)
+    return {
+        **_risk(decided, wrong),
+        "sides": sides,
+        "hindsight": {"max_error_share": MAX_ERROR_SHARE, "share": round(hindsight / len(targets), 4)},
+    }
 
 
 def system_scores(part: pd.DataFrame, scored: Scored) -> dict[str, Floats]:
@@ -136,11 +146,22 @@ def _risk(decided: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_]) -> dict[
     return {**result, "error_share": Estimate(errors / count, float(low), float(high)).as_json()}
 
 
+def _reachable(scores: Floats, is_error: npt.NDArray[np.bool_]) -> int:
+    """Return how many rows lie on the largest side, scores from some threshold >= 0.5 on, with few enough errors."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, errors = scores[order], is_error[order].cumsum()
+    # A threshold lies between two different scores, so that equal ones are decided together.
+    ends = np.append(ranked[:-1] > ranked[1:], True)
+    counts = np.arange(1, len(ranked) + 1)
+    allowed = counts[ends & (ranked >= 0.5) & (errors <= MAX_ERROR_SHARE * counts)]
+    return int(allowed.max(initial=0))
+
+
 def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> dict[str, Any]:
     targets = _targets(part)
     systems, drawn, points = {}, {}, {}
     for name, score in system_scores(part, scored).items():
-        drawn[name] = drawn_metrics(score, targets, resamples, seed)
+        drawn[name] = drawn_metrics(score, targets, _groups(part), resamples, seed)
         points[name] = weighted_metrics(score, targets, np.ones((1, len(targets))))
         found = with_intervals(points[name], drawn[name])
         systems[name] = {metric: estimate.as_json() for metric, estimate in found.items()}
@@ -158,19 +179,23 @@ def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> d
 
 
 def _slices(part: pd.DataFrame, scored: Scored, keywords: Sequence[str], resamples: int, seed: int) -> dict[str, Any]:
-    positions, targets = scored.positions(part), _targets(part)
+    positions, targets, groups = scored.positions(part), _targets(part), _groups(part)
     found = {}
     for name, mask in slices(part, keywords).items():
         entry: dict[str, Any] = _counts(part[mask])
         if mask.sum() >= MIN_SLICE_ROWS:
-            values = estimates(scored.answers.scores[positions[mask]], targets[mask], resamples, seed)
+            values = estimates(scored.answers.scores[positions[mask]], targets[mask], groups[mask], resamples, seed)
             entry["model"] = {metric: values[metric].as_json() for metric in (*COMPARED, "ece")}
         found[name] = entry
     return found
 
 
 def _targets(part: pd.DataFrame) -> npt.NDArray[np.int64]:
-    return part["target"].to_numpy(dtype=np.int64)
+    return np.asarray(part["target"], dtype=np.int64)
+
+
+def _groups(part: pd.DataFrame) -> npt.NDArray[np.int64]:
+    return np.asarray(pd.factorize(part["group"])[0], dtype=np.int64)
 
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:

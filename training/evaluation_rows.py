@@ -12,22 +12,26 @@ import pandas as pd
 
 from training.base_encoder import sha256_of
 from training.data_lock import LOCK_FILE, read_lock
-from training.datamodule import DEV_T6, DataSettings, TweetDataModule, read_table
+from training.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
 from training.errors import DatasetError
 from training.labels import T26
 from training.language_guess import looks_english
 from training.make_dataset import REPORT_FILE, TABLE_FILE, make_dataset
-from training.splits import CALIBRATION, DEV, TRAIN, assert_no_leak
+from training.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, to_learn_from
 from tweetclf.text import NORMALISER_VERSION
 
 KAGGLE_RANDOM = "kaggle_random"
+KAGGLE_DISTINCT = "kaggle_distinct"
 T6_DEV = "crisislex_t6"
 T26_UNSEEN = "crisislex_t26"
 T26_ENGLISH = "crisislex_t26_english"
 SPLITS: Mapping[str, str] = {
-    KAGGLE_RANDOM: "Kaggle, random dev part of the near-duplicate groups",
-    T6_DEV: "CrisisLexT6, dev part of four events; a model's recipe says which of them it trained on",
-    T26_UNSEEN: "CrisisLexT26, all tweets of events that were not trained on; about nine in ten positive: read ROC-AUC",
+    KAGGLE_RANDOM: "Kaggle, random dev part of the near-duplicate groups, every row with its own label, copies and "
+    "contradictions included, as its test file is made",
+    KAGGLE_DISTINCT: "the distinct texts of kaggle_random, with the label that equal texts agree on",
+    T6_DEV: "CrisisLexT6, distinct texts of the dev part of the recipe's events",
+    T26_UNSEEN: "CrisisLexT26, distinct texts of the events that were not trained on; about nine in ten positive: read "
+    "ROC-AUC",
     T26_ENGLISH: "the tweets of crisislex_t26 that are guessed to be English",
 }
 
@@ -51,7 +55,7 @@ class EvaluationRows:
     left_out: int
 
     def all_rows(self) -> pd.DataFrame:
-        """Return every evaluated row once."""
+        """Return every evaluated row once; its label is its split's affair."""
         parts = [*self.splits.values(), *self.t26_events.values()]
         return pd.concat(parts).drop_duplicates("id").reset_index(drop=True)
 
@@ -121,12 +125,13 @@ def evaluation_rows(
     module.setup()
     used = pd.concat([module.parts[TRAIN], module.parts[CALIBRATION]])
     table = read_table(table_dir)
-    t26 = table[table["source"] == T26]
+    t26 = to_learn_from(table[table["source"] == T26])
     fresh = t26[~t26["group"].isin(set(used["group"]))]
     trained = {event.lower() for event in settings.t6_events} if settings.t6_per_event else set()
     seen = frozenset(event for event in fresh["event"].unique() if event.lower() in trained)
     unseen = fresh[~fresh["event"].isin(seen)]
-    found = {KAGGLE_RANDOM: module.parts[DEV], T6_DEV: module.parts[DEV_T6], T26_UNSEEN: unseen}
+    found = {KAGGLE_RANDOM: module.parts[DEV], KAGGLE_DISTINCT: module.parts[DEV_DISTINCT]}
+    found |= {T6_DEV: module.parts[DEV_T6], T26_UNSEEN: unseen}
     found[T26_ENGLISH] = unseen[[looks_english(text) for text in unseen["normalised"]]]
     splits = {name: _limited(found[name], limit) for name in SPLITS if name in names}
     for name, rows in splits.items():

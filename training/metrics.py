@@ -33,7 +33,7 @@ class Estimate:
 
     Args:
         value: on all rows; NaN where it is not defined (ROC-AUC with one class).
-        low, high: ends of the 95 % percentile bootstrap interval over rows.
+        low, high: ends of the 95 % percentile bootstrap interval.
     """
 
     value: float
@@ -48,22 +48,27 @@ class Estimate:
         }
 
 
-def estimates(scores: Floats, targets: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+def estimates(
+    scores: Floats, targets: Labels, groups: Labels, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Estimate]:
     """Return each of METRICS with its interval.
 
     Args:
         scores: (rows,) p(disaster) in [0, 1].
         targets: (rows,) 0 or 1.
+        groups: (rows,) numbers; rows of a group are drawn together, since copies of a tweet are no new evidence.
         resamples: of the bootstrap.
         seed: of the draw; equal seeds draw the same rows for every system, so their differences are paired.
     """
     points = weighted_metrics(scores, targets, np.ones((1, len(targets))))
-    return with_intervals(points, drawn_metrics(scores, targets, resamples, seed))
+    return with_intervals(points, drawn_metrics(scores, targets, groups, resamples, seed))
 
 
-def drawn_metrics(scores: Floats, targets: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Floats]:
-    """Return each of METRICS in each resample, (resamples,)."""
-    blocks = [weighted_metrics(scores, targets, weights) for weights in draws(len(targets), resamples, seed)]
+def drawn_metrics(
+    scores: Floats, targets: Labels, groups: Labels, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Floats]:
+    """Return each of METRICS in each resample, (resamples,); see `estimates`."""
+    blocks = [weighted_metrics(scores, targets, weights) for weights in draws(groups, resamples, seed)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in METRICS}
 
 
@@ -84,13 +89,18 @@ def interval(drawn: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def draws(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks (some resamples, rows) of weights: how often each row was drawn, with replacement."""
+def draws(groups: Labels, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks (some resamples, rows) of weights: how often each row's group was drawn, with replacement.
+
+    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8 (cluster bootstrap).
+    """
+    names, of_row = np.unique(groups, return_inverse=True)
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - start)
-        drawn = generator.integers(0, rows, (size, rows)) + np.arange(size)[:, None] * rows
-        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+        drawn = generator.integers(0, len(names), (size, len(names))) + np.arange(size)[:, None] * len(names)
+        counts = np.bincount(drawn.ravel(), minlength=size * len(names)).reshape(size, len(names))
+        yield counts[:, of_row].astype(np.float64)
 
 
 def weighted_metrics(scores: Floats, targets: Labels, weights: Floats) -> dict[str, Floats]:
@@ -164,7 +174,7 @@ def _gap(bins: Labels, difference: Floats, weights: Floats) -> Floats:
     """Return the sum over bins of the absolute weighted sum of the differences."""
     columns = np.zeros((len(bins), BINS))
     columns[np.arange(len(bins)), bins] = difference
-    return np.abs(weights @ columns).sum(1)
+    return np.asarray(np.abs(weights @ columns).sum(1), dtype=np.float64)
 
 
 def _equal_width(values: Floats) -> Labels:

@@ -24,14 +24,17 @@ _GREY = "0.55"
 _METADATA = {"Software": None}
 
 
-def plot_split(folder: Path, split: str, systems: Mapping[str, Floats], targets: Labels) -> list[str]:
-    """Write confusion matrix, PR curve, reliability diagram and threshold sweep; return the file names.
+def plot_split(
+    folder: Path, split: str, systems: Mapping[str, Floats], targets: Labels, decision: Mapping[str, Any]
+) -> list[str]:
+    """Write confusion matrix, PR curve, reliability diagram, threshold sweep and risk curve; return the file names.
 
     Args:
         folder: is there.
         split: goes into titles and file names.
         systems: name -> (rows,) p(disaster); the first is the model.
         targets: (rows,) 0 or 1.
+        decision: of the report; its share decided and errors are marked on the risk curve.
     """
     score = next(iter(systems.values()))
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
@@ -46,6 +49,9 @@ def plot_split(folder: Path, split: str, systems: Mapping[str, Floats], targets:
     figure = Figure(figsize=(5.6, 4.4), layout="constrained")
     _thresholds(figure.add_subplot(), score, targets, split)
     names.append(_save(figure, folder, f"{split}-thresholds.png"))
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    _risk(figure.add_subplot(), systems, targets, split, decision)
+    names.append(_save(figure, folder, f"{split}-risk.png"))
     return names
 
 
@@ -135,6 +141,32 @@ def _thresholds(axes: Axes, score: Floats, targets: Labels, split: str) -> None:
     axes.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel="threshold", title=f"{split}: figures at every threshold", xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(fontsize=8, frameon=False, loc="lower center")
+    _clean(axes)
+
+
+def _risk(axes: Axes, systems: Mapping[str, Floats], targets: Labels, split: str, decision: Mapping[str, Any]) -> None:
+    """Draw the errors among the most confident tweets against their share.
+
+    Source: Geifman and El-Yaniv 2017, arXiv:1705.08500 (risk and coverage).
+    """
+    covered = np.arange(1, len(targets) + 1)
+    for colour, (name, score) in zip(COLOURS, systems.items(), strict=False):
+        if np.ptp(score) == 0:
+            continue
+        order = np.argsort(-np.abs(score - 0.5), kind="stable")
+        errors = ((score >= 0.5) != (targets == 1))[order].cumsum()
+        # The first few tweets make a share of errors that says nothing.
+        start = min(20, len(targets) - 1)
+        axes.plot((covered / len(targets))[start:], (errors / covered)[start:], color=colour, label=name, linewidth=1.4)
+    limit = decision["hindsight"]["max_error_share"]
+    axes.axhline(limit, color=_GREY, linewidth=0.8, linestyle=":", label=f"limit of `decision`, {limit:.0%}")
+    if decision["n"]:
+        point = (decision["share"], decision["error_share"]["value"])
+        axes.plot(*point, "o", color=COLOURS[0], markersize=7, label="the model's own decisions")
+    axes.set(xlabel="share of tweets decided, most confident first", ylabel="errors among them", xlim=(0, 1))
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{split}: risk and coverage")
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
     _clean(axes)
 
 

@@ -32,20 +32,19 @@ def write_submission(source: AnswerSource, test_path: Path, submission_path: Pat
         Number of rows, and how many of them had nothing to classify.
 
     Raises:
-        DatasetError: the test file cannot be used; names file, row and column.
+        DatasetError: the test file cannot be used, with file, row and column; or the submission cannot be written.
         AnswerError: a tweet got no answer.
     """
     ids, texts = read_test(test_path)
-    answers = ask(source, texts)
-    _check(answers, ids, test_path)
-    lines = [
-        "id,target",
-        *(f"{identity},{int(score >= 0.5)}" for identity, score in zip(ids, answers.scores, strict=True)),
-    ]
-    submission_path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = submission_path.with_name(f".{submission_path.name}.{os.getpid()}")
-    scratch.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    scratch.replace(submission_path)
+    scratch = _scratch_beside(submission_path)
+    try:
+        answers = ask(source, texts)
+        _check(answers, ids, test_path)
+        rows = (f"{identity},{int(score >= 0.5)}" for identity, score in zip(ids, answers.scores, strict=True))
+        scratch.write_text("\n".join(("id,target", *rows)) + "\n", encoding="utf-8", newline="\n")
+        scratch.replace(submission_path)
+    finally:
+        scratch.unlink(missing_ok=True)
     return len(ids), sum(error == UNCLASSIFIABLE for error in answers.errors)
 
 
@@ -84,6 +83,19 @@ def read_test(path: Path) -> tuple[list[int], list[str]]:
     if not texts:
         raise DatasetError(f"{path.name} has a header and no rows; expected tweets; fetch the file again")
     return list(ids), texts
+
+
+def _scratch_beside(path: Path) -> Path:
+    """Make an empty file beside the path, so that a place that cannot be written to is told before any work."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.touch()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be written ({error.strerror}); expected a path in a folder that can be written to"
+        ) from error
+    return scratch
 
 
 def _whole(path: Path, row: int, value: str) -> int:

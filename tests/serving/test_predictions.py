@@ -125,7 +125,8 @@ def test_describe_gives_version_figures_and_hashes(server: TorchServeProcess, ex
     assert facts["bundle"]["dev"]["f1"] == training["dev"]["f1"]
     assert facts["golden"]["largest_difference"] <= 1e-4
     assert all(len(sha256) == 64 for sha256 in facts["bundle"]["files"].values())
-    assert (model["batchSize"], model["maxBatchDelay"], model["jobQueueSize"]) == (64, 1, 1000)
+    assert (model["batchSize"], model["maxBatchDelay"]) == (64, 1)
+    assert model["jobQueueStatus"]["remainingCapacity"] == 1000
 
 
 def test_golden_answers_of_the_build_come_back_over_rest(server: TorchServeProcess, real_archive: Any) -> None:

@@ -58,7 +58,7 @@ def test_evaluate_when_a_model_folder_is_given_writes_report_plots_and_card(
 
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     plots = re.findall(r"\((\S+\.png)\)", markdown)
-    assert len(plots) == 9
+    assert len(plots) == 11
     assert all((tmp_path / "out" / name).read_bytes().startswith(PNG) for name in plots)
     written = card.read_text(encoding="utf-8")
     assert "{{" not in written
@@ -91,6 +91,22 @@ def test_evaluate_when_the_raw_file_is_not_the_trained_one_refuses(
     assert not (tmp_path / "out").exists()
 
 
+def test_evaluate_when_a_card_or_report_could_not_be_written_refuses_before_asking(
+    model_dir: Path, raw_dir: Path, tiny_bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(model_dir)]
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for arguments, message in (
+        (["--bundle", str(tiny_bundle_dir), "--facts", str(model_dir), "--card", "card.md"], "needs the training.json"),
+        ([*model, "--splits", "crisislex_t26", "--card", "card.md"], "--card needs the split kaggle_random"),
+        ([*model, "--output", str(tmp_path / "file" / "out")], "cannot be made"),
+    ):
+        assert evaluate.main(options(raw_dir, tmp_path, *arguments)) == 1
+        out, refused = capsys.readouterr()
+        assert message in refused
+        assert not out
+
+
 def test_predict_when_a_bundle_answers_writes_its_labels(
     tiny_bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +126,7 @@ def test_predict_when_a_bundle_answers_writes_its_labels(
     [
         (["--splits", "hidden_test"], "'hidden_test' is unknown; expected some of kaggle_random"),
         (["--limit", "-3"], "'-3' is no count"),
+        (["--resamples", "0"], "0 resamples make no interval"),
         (["--model", "a", "--bundle", "b"], "not allowed with argument"),
         (["--predict", "test.csv"], "expected 2 arguments"),
     ],
@@ -136,6 +153,8 @@ def test_decision_report_counts_each_side_by_itself() -> None:
     assert (found["n"], found["share"], found["errors"], found["error_share"]["value"]) == (4, 0.6667, 1, 0.25)
     disaster, other = found["sides"]["disaster"], found["sides"]["not_disaster"]
     assert (disaster["n"], disaster["errors"], other["n"], other["errors"]) == (3, 1, 1, 0)
+    # At 0.5 ties would be called disaster: two of five wrong. At 0.9 one of three is, more than 8 %. Below, one row.
+    assert found["hindsight"] == {"max_error_share": 0.08, "share": 0.1667}
     # Clopper-Pearson of 1 in 3, and of 0 in 1. Source: scipy.stats.binomtest(...).proportion_ci("exact").
     assert disaster["error_share"] == {"value": 0.3333, "low": 0.0084, "high": 0.9057}
     assert other["error_share"] == {"value": 0.0, "low": 0.0, "high": 0.975}

@@ -87,14 +87,14 @@ def test_ece_adaptive_when_bins_hold_several_rows_averages_within_them() -> None
 
 
 def test_estimates_when_one_class_is_missing_has_no_auc() -> None:
-    found = estimates(np.array([0.2, 0.7, 0.9]), np.array([1, 1, 1]), resamples=20)
+    found = estimates(np.array([0.2, 0.7, 0.9]), np.array([1, 1, 1]), np.arange(3), resamples=20)
     assert np.isnan(found["roc_auc"].value)
     assert found["roc_auc"].as_json() == {"value": None, "low": None, "high": None}
     assert found["recall"].value == pytest.approx(2 / 3)
 
 
 def test_estimates_when_nothing_is_called_a_disaster_is_zero_and_not_undefined() -> None:
-    found = estimates(np.array([0.2, 0.3, 0.1]), np.array([1, 0, 1]), resamples=20)
+    found = estimates(np.array([0.2, 0.3, 0.1]), np.array([1, 0, 1]), np.arange(3), resamples=20)
     assert [found[name].value for name in ("f1", "precision", "mcc")] == [0.0, 0.0, 0.0]
 
 
@@ -106,22 +106,31 @@ def test_nll_when_a_score_is_zero_and_wrong_is_finite() -> None:
 def test_intervals_of_accuracy_are_those_of_a_share() -> None:
     targets = np.ones(2_000, dtype=np.int64)
     scores = np.r_[np.full(1_600, 0.9), np.full(400, 0.1)]
-    found = estimates(scores, targets, resamples=1_000)["accuracy"]
+    found = estimates(scores, targets, np.arange(2_000))["accuracy"]
     half = 1.96 * np.sqrt(0.8 * 0.2 / 2_000)
     assert (found.low, found.high) == (pytest.approx(0.8 - half, abs=0.003), pytest.approx(0.8 + half, abs=0.003))
 
 
 def test_draws_give_each_resample_as_many_rows_as_there_are() -> None:
-    blocks = list(draws(37, 130, seed=3))
+    blocks = list(draws(np.arange(37), 130, seed=3))
     weights = np.concatenate(blocks)
     assert weights.shape == (130, 37)
     assert (weights.sum(1) == 37).all()
     assert len(np.unique(weights, axis=0)) == 130
 
 
+def test_intervals_when_each_tweet_is_there_four_times_are_as_wide_as_without_the_copies() -> None:
+    scores, targets = sample(300)
+    alone = estimates(scores, targets, np.arange(300))["accuracy"]
+    copies = estimates(np.tile(scores, 4), np.tile(targets, 4), np.tile(np.arange(300), 4))["accuracy"]
+    assert (copies.value, copies.low, copies.high) == pytest.approx((alone.value, alone.low, alone.high))
+    taken_apart = estimates(np.tile(scores, 4), np.tile(targets, 4), np.arange(1_200))["accuracy"]
+    assert taken_apart.high - taken_apart.low < 0.6 * (copies.high - copies.low)
+
+
 def test_drawn_metrics_when_seeds_are_equal_are_equal() -> None:
     scores, targets = sample(50)
-    first, again, other = (drawn_metrics(scores, targets, 30, seed) for seed in (1, 1, 2))
+    first, again, other = (drawn_metrics(scores, targets, np.arange(50), 30, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in METRICS)
     assert not np.array_equal(first["brier"], other["brier"])
 

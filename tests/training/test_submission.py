@@ -45,6 +45,14 @@ def test_write_submission_when_a_tweet_has_no_answer_writes_nothing(tmp_path: Pa
     with pytest.raises(AnswerError, match=r"test\.csv row 3: no answer for id 2 \(DEADLINE\)"):
         write_submission(Floods("DEADLINE"), tmp_path / "test.csv", tmp_path / "submission.csv")
     assert (tmp_path / "submission.csv").read_text(encoding="utf-8") == "before"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_write_submission_when_the_place_cannot_be_written_says_so_before_asking(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("id,text\n1,flood\n", encoding="utf-8")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"submission\.csv cannot be written"):
+        write_submission(None, tmp_path / "test.csv", tmp_path / "file" / "submission.csv")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

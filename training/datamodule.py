@@ -1,0 +1,155 @@
+"""Prepared tweets as batches for the trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pandas as pd
+
+from training.batches import BucketedBatches
+from training.data_lock import LOCK_FILE, read_lock
+from training.encoding import TweetEncoder
+from training.errors import DatasetError
+from training.labels import KAGGLE, T6
+from training.make_dataset import COLUMNS, TABLE_FILE
+from training.splits import (
+    CALIBRATION,
+    DEV,
+    TRAIN,
+    SplitSettings,
+    assert_no_leak,
+    split,
+    to_learn_from,
+    training_mixture,
+)
+
+EVALUATION_BATCH = 64
+DEV_DISTINCT = "dev_distinct"
+DEV_T6 = "dev_crisislex_t6"
+DEV_T6_PER_EVENT = 500
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on.
+
+    Args:
+        batch_size: tweets an optimiser step.
+        max_tokens: longest input, special tokens included.
+        t6_events: CrisisLexT6 events that join Kaggle's rows.
+        t6_per_event: tweets drawn from each; 0 trains on Kaggle alone.
+        dev_share: of the groups, for figures.
+        calibration_share: of the groups, for temperature and thresholds.
+        split_seed: of the division.
+        limit_rows: train on the first n shuffled rows only; 0 takes all. For debugging.
+    """
+
+    batch_size: int = 32
+    max_tokens: int = 128
+    t6_events: tuple[str, ...] = ()
+    t6_per_event: int = 0
+    dev_share: float = 0.2
+    calibration_share: float = 0.08
+    split_seed: int = 0
+    limit_rows: int = 0
+
+    @property
+    def split(self) -> SplitSettings:
+        """Return the settings of the division."""
+        return SplitSettings(self.split_seed, self.dev_share, self.calibration_share)
+
+
+class TweetDataModule(pl.LightningDataModule):
+    """Read the prepared table, divide it, encode it.
+
+    `parts` holds the rows after `setup`: train (the mixture); calibration and dev (Kaggle's rows with their own
+    labels, as its test file is made: copies and contradictions included); dev_distinct (one row a text of dev);
+    dev_crisislex_t6 (unseen texts of the CrisisLexT6 events that are trained on).
+
+    Args:
+        data_dir: holds tweets.parquet and data.lock.json.
+        tokenizer_path: of the base encoder.
+        settings: what is trained on.
+        seed: of the draw from CrisisLexT6 and of the order of batches.
+    """
+
+    def __init__(self, data_dir: Path, tokenizer_path: Path, settings: DataSettings, seed: int = 0) -> None:
+        super().__init__()
+        self._data_dir = data_dir
+        self._encoder = TweetEncoder(tokenizer_path, settings.max_tokens)
+        self._settings = settings
+        self._seed = seed
+        self.parts: dict[str, pd.DataFrame] = {}
+        self._encoded: dict[str, list[list[int]]] = {}
+
+    def setup(self, stage: str = "fit") -> None:
+        """Read and encode once; later calls do nothing."""
+        if self.parts:
+            return
+        parts = split(read_table(self._data_dir), self._settings.split)
+        train = training_mixture(
+            parts[TRAIN], self._settings.t6_events, self._settings.t6_per_event, self._settings.split_seed
+        )
+        if self._settings.limit_rows:
+            train = train.sample(min(self._settings.limit_rows, len(train)), random_state=self._seed)
+        self.parts = {TRAIN: train.reset_index(drop=True)}
+        for part in (CALIBRATION, DEV):
+            rows = parts[part]
+            self.parts[part] = rows[rows["source"] == KAGGLE].reset_index(drop=True)
+        self.parts[DEV_DISTINCT] = to_learn_from(self.parts[DEV]).reset_index(drop=True)
+        self.parts[DEV_T6] = self._dev_t6(parts[DEV])
+        assert_no_leak(train=self.parts[TRAIN], calibration=self.parts[CALIBRATION], dev=parts[DEV])
+        self._encoded = {part: self._encoder.encode(rows["normalised"].tolist()) for part, rows in self.parts.items()}
+
+    def data_facts(self) -> dict[str, dict[str, str | int]]:
+        """Return the raw files behind the table, with hashes and rows, for `training.json`."""
+        return read_lock(self._data_dir / LOCK_FILE)
+
+    def train_dataloader(self) -> BucketedBatches:
+        """Return the batches of training, in the order of the trainer's step."""
+        return self._batches(TRAIN, self._settings.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> BucketedBatches:
+        """Return the batches of the dev part."""
+        return self._batches(DEV, EVALUATION_BATCH, shuffle=False)
+
+    def part_batches(self, part: str) -> BucketedBatches:
+        """Return the batches of any part, ascending in length; `BucketedBatches.order(0)` tells the rows."""
+        return self._batches(part, EVALUATION_BATCH, shuffle=False)
+
+    def _dev_t6(self, dev: pd.DataFrame) -> pd.DataFrame:
+        """Return up to DEV_T6_PER_EVENT unseen texts of each event that is trained on."""
+        dev = to_learn_from(dev)
+        rows = dev[(dev["source"] == T6) & dev["event"].isin(self._settings.t6_events)]
+        shuffled = rows.sample(frac=1.0, random_state=self._settings.split_seed)
+        return shuffled.groupby("event").head(DEV_T6_PER_EVENT).reset_index(drop=True)
+
+    def _batches(self, part: str, batch_size: int, shuffle: bool) -> BucketedBatches:
+        trainer = self.trainer
+        step = (lambda: trainer.global_step) if shuffle and trainer is not None else None
+        targets = self.parts[part]["target"].tolist()
+        return BucketedBatches(self._encoded[part], targets, batch_size, self._seed, step, shuffle)
+
+
+def read_table(data_dir: Path) -> pd.DataFrame:
+    """Return the prepared table.
+
+    Raises:
+        DatasetError: it is missing, damaged or has other columns.
+    """
+    path = data_dir / TABLE_FILE
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is missing; expected a prepared table; run `python -m training.make_dataset --from FOLDER`"
+        )
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise DatasetError(f"{path} is no Parquet file ({error}); prepare the data again") from error
+    if list(table.columns) != list(COLUMNS):
+        raise DatasetError(
+            f"{path} has columns {list(table.columns)}; expected {list(COLUMNS)}; prepare the data again"
+        )
+    return table

@@ -1,0 +1,148 @@
+"""Run the loop: trainer, callbacks and loggers from settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import shutil
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from training.errors import TrainingError
+from training.lightning_module import DEV_METRIC
+from training.settings import CallbackSettings, LoggerSettings, Settings
+
+CHECKPOINT_FOLDER = "checkpoints"
+CHECKPOINT_NAME = "last"
+_FREE_BYTES = 1_000_000_000  # two checkpoints of the base with its average, and the curves
+
+log = logging.getLogger(__name__)
+
+
+class RateReport(Callback):
+    """Log a line with loss, tweets a second and remaining time, for runs without a terminal.
+
+    Args:
+        every_steps: between two lines.
+    """
+
+    def __init__(self, every_steps: int) -> None:
+        self._every_steps = every_steps
+        self._started = (0.0, 0)
+        self._tweets = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = (time.monotonic(), trainer.global_step)
+        self._tweets = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count, and report now and then."""
+        self._tweets += len(batch["targets"])
+        step = trainer.global_step
+        if step % self._every_steps == 0:
+            since, first = self._started
+            elapsed_s = time.monotonic() - since
+            left_s = (trainer.estimated_stepping_batches - step) * elapsed_s / max(1, step - first)
+            log.info(
+                "step %d of %d, loss %.4f, %.0f tweets/s, %.0f s left",
+                step,
+                trainer.estimated_stepping_batches,
+                float(outputs["loss"]),
+                self._tweets / elapsed_s,
+                left_s,
+            )
+
+
+def check_machine(settings: Settings) -> None:
+    """Raise TrainingError, before any time is lost, when the machine cannot do what the settings ask for."""
+    wants_gpu = settings.trainer.accelerator == "gpu"
+    if wants_gpu and not torch.cuda.is_available():
+        raise TrainingError(
+            "trainer.accelerator is gpu and torch sees none; expected a CUDA device and a CUDA build of torch; use "
+            "trainer.accelerator=cpu"
+        )
+    output = Path(settings.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(output).free
+    if free < _FREE_BYTES:
+        raise TrainingError(
+            f"{output} has {free / 1e6:.0f} MB free; expected {_FREE_BYTES / 1e6:.0f} MB for checkpoints; make room or "
+            "set output_dir"
+        )
+
+
+def fit(settings: Settings, module: pl.LightningModule, data: pl.LightningDataModule) -> float:
+    """Train `module` from the start or from the checkpoint of the settings; return the seconds that it took."""
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        # A resumed run means to write where it came from.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # Lightning 2.6 with torch 2.13: about their own pytrees, nothing that a reader could mend.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+        make_trainer(settings).fit(module, datamodule=data, ckpt_path=settings.ckpt_path or None)
+    return time.monotonic() - started
+
+
+def make_trainer(settings: Settings) -> pl.Trainer:
+    """Return a trainer; nothing runs yet."""
+    output = Path(settings.output_dir)
+    # A resumed run goes on in the folder of its checkpoint.
+    checkpoints = Path(settings.ckpt_path).parent if settings.ckpt_path else output / CHECKPOINT_FOLDER
+    terminal = sys.stderr.isatty()
+    return pl.Trainer(
+        accelerator=settings.trainer.accelerator,
+        devices=1,
+        precision=settings.trainer.precision,  # type: ignore[arg-type]  # Lightning names them in a Literal
+        max_epochs=settings.trainer.max_epochs,
+        max_steps=settings.trainer.max_steps,
+        gradient_clip_val=settings.trainer.gradient_clip,
+        check_val_every_n_epoch=settings.trainer.check_every_epochs,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        profiler=settings.trainer.profiler or None,
+        logger=_logger(settings.logger, output),
+        callbacks=_callbacks(settings.callbacks, checkpoints, terminal),
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        default_root_dir=output,
+    )
+
+
+def _callbacks(settings: CallbackSettings, checkpoints: Path, terminal: bool) -> list[Callback]:
+    callbacks: list[Callback] = [
+        # One file, always the latest: what a killed run goes on from.
+        ModelCheckpoint(
+            dirpath=checkpoints,
+            filename=CHECKPOINT_NAME,
+            every_n_train_steps=settings.checkpoint_every_steps,
+            enable_version_counter=False,
+        ),
+        TQDMProgressBar() if terminal else RateReport(settings.report_every_steps),
+    ]
+    if settings.ema_decay:
+        callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)))
+    if settings.early_stop_epochs:
+        callbacks.append(EarlyStopping(DEV_METRIC, mode="max", patience=settings.early_stop_epochs))
+    return callbacks
+
+
+def _logger(settings: LoggerSettings, output: Path) -> Logger | bool:
+    if settings.kind == "none":
+        return False
+    if settings.kind == "csv":
+        return CSVLogger(output, name="csv", version="")
+    if importlib.util.find_spec("tensorboard") is None:
+        raise TrainingError("logger is tensorboard, which is not installed; install it, or use logger=csv")
+    return TensorBoardLogger(output, name="tensorboard", version="")
