@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from export import quantize as module
+from export.__main__ import main
 from export.packed import PackedClassifier
 from export.padded import PaddedClassifier
 from export.quantize import (
@@ -143,3 +144,18 @@ def test_write_int8_records_versions_and_fidelity(
     assert facts["fidelity"]["n"] == 67
     # Quantised, and not a copy of the original that would agree in everything.
     assert facts["fidelity"]["largest_score_drift"] > 0
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], True), (["--no-int8"], False)])
+def test_main_makes_int8_unless_told_not_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: bool
+) -> None:
+    asked: list[bool] = []
+
+    def build(*_: object, int8: bool, **__: object) -> None:
+        asked.append(int8)
+        raise QuantizationError("enough")
+
+    monkeypatch.setattr("export.build.build", build)
+    assert main(["--archive", str(tmp_path / "a.mar"), *options]) == 1
+    assert asked == [expected]
