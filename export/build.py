@@ -30,7 +30,7 @@ REFUSALS = (
 
 
 def build(
-    model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None], int8: bool = True
+    model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None], int8: bool = False
 ) -> dict[str, Any]:
     """Build an archive and prove that it answers as the training process did.
 

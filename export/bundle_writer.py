@@ -50,7 +50,7 @@ class ExportError(RuntimeError):
     """The model folder cannot be exported as it is."""
 
 
-def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle:
+def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = False) -> Bundle:
     """Merge, check, trace and write everything that serving needs.
 
     Args:

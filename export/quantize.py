@@ -118,8 +118,8 @@ def quantize(classifier: nn.Module, calibration: Sequence[Sequence[int]], path: 
         import nncf
     except (BundleError, ImportError) as error:
         raise QuantizationError(
-            f"the int8 network needs openvino and nncf ({error}); install requirements/export.txt, or export with "
-            "--no-int8"
+            f"the int8 network needs openvino and nncf ({error}); install requirements/export.txt, or export "
+            "without --int8"
         ) from error
     nncf.set_log_level("ERROR")
     padded = PaddedClassifier(PackedClassifier(classifier.encoder, classifier.head)).eval()
@@ -199,7 +199,7 @@ def require_fidelity(fidelity: Fidelity) -> None:
         raise QuantizationError(
             f"the int8 network gives {fidelity.agreement:.2%} of {fidelity.n} {fidelity.texts} the label of the "
             f"trained one; expected at least {LOWEST_AGREEMENT:.1%} (largest drift of a score "
-            f"{fidelity.largest_score_drift}): add calibration texts like those it fails on, or export with --no-int8"
+            f"{fidelity.largest_score_drift}): add calibration texts like those it fails on, or export without --int8"
         )
 
 

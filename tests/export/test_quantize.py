@@ -121,7 +121,7 @@ def test_quantize_without_nncf_says_what_to_install(
     tiny_classifier: TinyClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(QuantizationError, match=r"needs openvino and nncf .* or export with --no-int8"):
+    with pytest.raises(QuantizationError, match=r"needs openvino and nncf .* or export without --int8"):
         quantize(tiny_classifier, some_rows(4), tmp_path / "model_int8.xml")
 
 
@@ -146,8 +146,8 @@ def test_write_int8_records_versions_and_fidelity(
     assert facts["fidelity"]["largest_score_drift"] > 0
 
 
-@pytest.mark.parametrize(("options", "expected"), [([], True), (["--no-int8"], False)])
-def test_main_makes_int8_unless_told_not_to(
+@pytest.mark.parametrize(("options", "expected"), [([], False), (["--int8"], True)])
+def test_main_makes_int8_when_asked_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: bool
 ) -> None:
     asked: list[bool] = []

@@ -13,6 +13,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from export.quantize import quantize
+from tests.conftest import ROOT
+from training.model import load_merged
 from tweetclf.bundle import Bundle, load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.choice import length_step
@@ -79,14 +82,24 @@ def test_logits_of_one_call_stay_after_the_next(engine: OpenVinoEngine) -> None:
     assert np.array_equal(first, kept)
 
 
+@pytest.fixture(scope="module")
+def real_int8_path(tmp_path_factory: pytest.TempPathFactory, real_bundle_dir: Path) -> Path:
+    """The default model in int8, past no gate: here only its bits are looked at."""
+    classifier, _ = load_merged(ROOT / "model")
+    bundle = load_bundle(real_bundle_dir)
+    path = tmp_path_factory.mktemp("real_int8") / "model_int8.xml"
+    quantize(classifier, [sample.input_ids for sample in bundle.golden], path)
+    return path
+
+
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_logits_of_real_tweets_are_the_same_bits_in_every_batch(
-    real_bundle_dir: Path, real_data: Path, threads: int
+    real_bundle_dir: Path, real_int8_path: Path, real_data: Path, threads: int
 ) -> None:
     bundle = load_bundle(real_bundle_dir)
-    engine = int8_engine(bundle, threads)
+    engine = OpenVinoEngine(real_int8_path, threads=threads, length_step=length_step())
     with (real_data / "test.csv").open(encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)][:REAL_TWEETS]
     assert_independent_of_neighbours(engine, Classifier(bundle, engine).encode(texts))
