@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--bundle", type=Path, default=Path("build/bundle"), help="folder for the bundle (default: %(default)s)"
     )
     parser.add_argument("--if-stale", action="store_true", help="do nothing when the archive is current")
+    parser.add_argument(
+        "--int8", action="store_true", help="add the int8 network for OpenVINO; refused where it is not close enough"
+    )
     options = parser.parse_args(arguments)
     return _export(options)
 
@@ -43,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _export(options: argparse.Namespace) -> int:
     from export.archive import is_current, manifest_path
 
-    if options.if_stale and is_current(options.archive, options.model):
+    # The inputs' hash does not know what was asked for: --int8 always builds.
+    if options.if_stale and not options.int8 and is_current(options.archive, options.model):
         print(f"{options.archive} is current")
         return 0
     # Seconds of imports, spared when nothing is to be done.
@@ -51,7 +55,7 @@ def _export(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     try:
-        manifest = build(options.model, options.bundle, options.archive, say=print)
+        manifest = build(options.model, options.bundle, options.archive, say=print, int8=options.int8)
     except REFUSALS as error:
         print(f"export refused: {error}", file=sys.stderr)
         return 1

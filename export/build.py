@@ -9,6 +9,7 @@ from typing import Any
 
 from export.archive import ArchiveError, inputs_hash, write_archive, write_manifest
 from export.bundle_writer import ExportError, write_bundle
+from export.quantize import QuantizationError
 from export.trace import TraceError
 from export.verify import VerifyError, verify
 from training.base_encoder import BaseEncoderError
@@ -16,10 +17,21 @@ from training.model import AdapterError
 from tweetclf.errors import TweetClfError
 
 # Everything that stops a build with a message for the reader instead of a traceback.
-REFUSALS = (AdapterError, ArchiveError, BaseEncoderError, ExportError, TraceError, TweetClfError, VerifyError)
+REFUSALS = (
+    AdapterError,
+    ArchiveError,
+    BaseEncoderError,
+    ExportError,
+    QuantizationError,
+    TraceError,
+    TweetClfError,
+    VerifyError,
+)
 
 
-def build(model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def build(
+    model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None], int8: bool = False
+) -> dict[str, Any]:
     """Build an archive and prove that it answers as the training process did.
 
     Args:
@@ -27,6 +39,7 @@ def build(model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str],
         bundle_dir: where the bundle is left, for readers other than TorchServe.
         archive: the .mar to write; beside it come `.manifest.json` and `.golden.json`.
         say: takes one line a step.
+        int8: also quantise the network for OpenVINO.
 
     Returns:
         The manifest.
@@ -35,8 +48,10 @@ def build(model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str],
         One of `REFUSALS`; the archive is then not left behind as if it were good.
     """
     inputs = inputs_hash(model_dir)
-    say(f"merging and tracing {model_dir} ...")
-    bundle = write_bundle(model_dir, bundle_dir)
+    say(f"merging{', tracing and quantising' if int8 else ' and tracing'} {model_dir} ...")
+    bundle = write_bundle(model_dir, bundle_dir, int8)
+    if int8:
+        say(f"int8 against float32: {json.dumps(bundle.facts['export']['int8']['fidelity'])}")
     say(f"packing {archive} ...")
     write_archive(bundle_dir, archive, bundle.model_version)
     manifest = write_manifest(archive, bundle.model_version, inputs)

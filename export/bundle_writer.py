@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from export.quantize import write_int8
 from export.torchscript_file import save_torchscript
 from export.trace import PROOF_SHAPES, prove_equal, trace
 from training.base_encoder import resolve_base_encoder
+from training.encoding import TweetEncoder
 from training.model import load_merged
 from tweetclf.bundle import (
     BUNDLE_FILE,
     FORMAT_VERSION,
     GOLDEN_FILE,
+    INT8_FILE,
     MODEL_FILE,
     TOKENIZER_FILE,
     Bundle,
@@ -47,12 +50,13 @@ class ExportError(RuntimeError):
     """The model folder cannot be exported as it is."""
 
 
-def write_bundle(model_dir: Path, bundle_dir: Path) -> Bundle:
+def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = False) -> Bundle:
     """Merge, check, trace and write everything that serving needs.
 
     Args:
         model_dir: holds adapter.safetensors, training.json and golden.jsonl.
         bundle_dir: is made anew.
+        int8: also quantise the network for OpenVINO.
 
     Returns:
         The bundle, read back and checked.
@@ -60,6 +64,7 @@ def write_bundle(model_dir: Path, bundle_dir: Path) -> Bundle:
     Raises:
         ExportError: the adapter does not reproduce its golden samples, or the tokenizer is another.
         TraceError: the trace differs from the eager model.
+        QuantizationError: the int8 network differs too much from it.
     """
     classifier, facts = load_merged(model_dir)
     _check_golden(classifier, model_dir / GOLDEN_FILE)
@@ -71,17 +76,20 @@ def write_bundle(model_dir: Path, bundle_dir: Path) -> Bundle:
     shutil.copyfile(resolve_base_encoder() / TOKENIZER_FILE, bundle_dir / TOKENIZER_FILE)
     _check_tokenizer(bundle_dir / TOKENIZER_FILE, facts)
     reloaded = torch.jit.load(str(bundle_dir / MODEL_FILE)).eval()
-    export_facts = {
+    export_facts: dict[str, Any] = {
         "torch": str(torch.__version__).partition("+")[0],
         "traced_against_eager_largest_logit_difference": float(
             f"{prove_equal(reloaded, classifier, PROOF_SHAPES):.1e}"
         ),
     }
+    if int8:
+        encoder = TweetEncoder(bundle_dir / TOKENIZER_FILE, facts["max_tokens"])
+        export_facts["int8"] = write_int8(classifier, encoder, facts["temperature"], bundle_dir / INT8_FILE)
     content = {
         "format_version": FORMAT_VERSION,
         **{name: facts[name] for name in CARRIED_FACTS},
         "export": export_facts,
-        "files": {name: sha256_of(bundle_dir / name) for name in (GOLDEN_FILE, MODEL_FILE, TOKENIZER_FILE)},
+        "files": {path.name: sha256_of(path) for path in sorted(bundle_dir.iterdir())},
     }
     (bundle_dir / BUNDLE_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return load_bundle(bundle_dir)

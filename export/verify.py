@@ -15,7 +15,17 @@ from export.archive import content_hashes, manifest_path
 
 REPLAY_SCRIPT = Path(__file__).with_name("clean_replay.py")
 # What must stay out of a worker: seconds of start-up and hundreds of megabytes each.
-FORBIDDEN_MODULES = ("transformers", "peft", "pandas", "sklearn", "lightning", "huggingface_hub", "training", "export")
+FORBIDDEN_MODULES = (
+    "transformers",
+    "peft",
+    "pandas",
+    "sklearn",
+    "lightning",
+    "huggingface_hub",
+    "nncf",
+    "training",
+    "export",
+)
 TIMEOUT_S = 120
 
 

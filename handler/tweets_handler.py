@@ -17,7 +17,7 @@ import tweetclf
 from tweetclf.bundle import Bundle, load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines import Engine
-from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.request import Shape, TweetRequest, parse_request
 from tweetclf.response import Outcome, encode_answer, to_json
@@ -60,14 +60,16 @@ class TweetsHandler:
         self._config = HandlerConfig.from_mapping((context.model_yaml_config or {}).get("handler"))
         torch.set_num_threads(self._config.torch_threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
-        engine = TorchScriptEngine(bundle.model_path, device=_device(properties.get("gpu_id")))
-        thresholds = self._config.thresholds(bundle.thresholds)
-        self._classifier = Classifier(bundle, engine, thresholds, self._config.batch_tokens)
+        config = self._config
+        engine, why = open_engine(config.engine, bundle, _device(properties.get("gpu_id")), config.torch_threads)
+        thresholds = config.thresholds(bundle.thresholds)
+        self._classifier = Classifier(bundle, engine, thresholds, config.batch_tokens, config.cache_bytes)
         difference = self._classifier.replay_golden()
         _warm_up(engine, bundle)
         self._facts = {
             "model_version": bundle.model_version,
             "engine": engine.name,
+            "engine_taken_because": why,
             "device": engine.device,
             "torch_threads": torch.get_num_threads(),
             "thresholds": {
@@ -79,7 +81,8 @@ class TweetsHandler:
             "bundle": dict(bundle.facts),
         }
         logger.info(
-            "model %s ready on %s after %.2f s", bundle.model_version, engine.device, time.monotonic() - started
+            "model %s ready with %s on %s (%s) after %.2f s",
+            *(bundle.model_version, engine.name, engine.device, why, time.monotonic() - started),
         )
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -98,13 +101,15 @@ class TweetsHandler:
             context.set_response_content_type(index, "application/json")
             if self._classifier is not None:
                 context.set_response_header(index, "x-model-version", self._classifier.bundle.model_version)
+                context.set_response_header(index, "x-engine", self._classifier.engine.name)
             if status != 200:
                 context.set_response_status(status, "", index)
         return [body for _, body in answers]
 
     def describe_handle(self) -> bytes:
         """Return what `GET :8081/models/tweets?customized=true` shows of this worker."""
-        return to_json(self._facts)
+        cache = {} if self._classifier is None else {"answer_cache": self._classifier.cache_facts()}
+        return to_json({**self._facts, **cache})
 
     def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
         parsed = [self._parse(payload) for payload in payloads]

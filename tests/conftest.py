@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from export.quantize import quantize
 from export.trace import trace
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
 from tweetclf.bundle import Bundle, load_bundle, sha256_of
@@ -114,6 +115,20 @@ def tiny_bundle_dir(tmp_path_factory: pytest.TempPathFactory, tiny_classifier: T
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_bundle_dir: Path) -> Bundle:
     return load_bundle(tiny_bundle_dir)
+
+
+@pytest.fixture(scope="session")
+def tiny_int8_bundle(
+    tmp_path_factory: pytest.TempPathFactory, tiny_bundle_dir: Path, tiny_classifier: TinyClassifier
+) -> Bundle:
+    """The tiny bundle with its int8 network, made once a session, since nncf needs seconds; read-only."""
+    folder = Path(shutil.copytree(tiny_bundle_dir, tmp_path_factory.mktemp("int8") / "bundle"))
+    samples = [list(sample.input_ids) for sample in load_bundle(folder).golden]
+    quantize(tiny_classifier, samples, folder / "model_int8.xml")
+    facts = json.loads((folder / "bundle.json").read_text())
+    facts["files"] |= {name: sha256_of(folder / name) for name in ("model_int8.xml", "model_int8.bin")}
+    (folder / "bundle.json").write_text(json.dumps(facts))
+    return load_bundle(folder)
 
 
 @pytest.fixture(scope="session")

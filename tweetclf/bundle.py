@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.pt"
 TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.jsonl"
+INT8_FILE = "model_int8.xml"
+INT8_WEIGHTS_FILE = "model_int8.bin"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Bundle:
     def model_path(self) -> Path:
         """Return the traced TorchScript module."""
         return self.path / MODEL_FILE
+
+    @property
+    def int8_path(self) -> Path | None:
+        """Return the static int8 network in OpenVINO's format, or None: a bundle need not have one."""
+        return self.path / INT8_FILE if INT8_FILE in self.files else None
 
     @property
     def tokenizer_path(self) -> Path:
@@ -196,6 +203,8 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
     for required in (MODEL_FILE, TOKENIZER_FILE, GOLDEN_FILE):
         if required not in files:
             raise BundleError(f"{BUNDLE_FILE} does not list {required}; export again")
+    if (INT8_FILE in files) != (INT8_WEIGHTS_FILE in files):
+        raise BundleError(f"{BUNDLE_FILE} lists one of {INT8_FILE}, {INT8_WEIGHTS_FILE}; expected both; export again")
     for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from tweetclf.answer_cache import AnswerCache
 from tweetclf.bundle import Bundle, Thresholds
 from tweetclf.calibration import decide, scores
 from tweetclf.engines import Engine
@@ -55,6 +56,7 @@ class Classifier:
         engine: runs its network.
         thresholds: the band of `review`; None takes the bundle's.
         batch_tokens: budget of a micro-batch, in padded tokens.
+        cache_bytes: bound of the answers kept for texts that come again; 0 keeps none.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Classifier:
         engine: Engine,
         thresholds: Thresholds | None = None,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        cache_bytes: int = 0,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.thresholds = thresholds or bundle.thresholds
         self._batch_tokens = batch_tokens
+        self._cache: AnswerCache[Prediction] | None = AnswerCache(cache_bytes) if cache_bytes else None
         self._tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
         # The file carries its author's settings (128, padding to the longest); length is ours to choose.
         self._tokenizer.no_padding()
@@ -92,11 +96,14 @@ class Classifier:
                 outcomes[index] = prepared
             else:
                 positions.setdefault(prepared, []).append(index)
-        distinct = list(positions)
-        for normalised, outcome in zip(distinct, self._predict_normalised(distinct, give_up_at), strict=True):
+        for normalised, outcome in self._look_up(list(positions), give_up_at):
             for index in positions[normalised]:
                 outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def cache_facts(self) -> dict[str, int]:
+        """Return bound, size, hits and misses of the kept answers; a bound of 0 when none are kept."""
+        return {"limit_bytes": 0} if self._cache is None else self._cache.facts()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of raw texts as the engine gets them, special tokens included."""
@@ -128,8 +135,8 @@ class Classifier:
             if not difference <= self.engine.tolerance:
                 raise BundleError(
                     f"golden.jsonl line {line}: p({self.bundle.labels[-1]}) is {score:.6f}; expected "
-                    f"{sample.probabilities[-1]:.6f} +- {self.engine.tolerance}: model.pt is not the trained model; "
-                    "export again"
+                    f"{sample.probabilities[-1]:.6f} +- {self.engine.tolerance}: the {self.engine.name} network "
+                    "is not the trained model; export again"
                 )
         return worst
 
@@ -147,6 +154,25 @@ class Classifier:
                 "punctuation",
             )
         return normalised
+
+    def _look_up(
+        self, distinct: Sequence[str], give_up_at: float
+    ) -> Iterator[tuple[str, Prediction | InvalidRequestError]]:
+        """Yield text and outcome, those with a kept answer first."""
+        if self._cache is None:
+            yield from zip(distinct, self._predict_normalised(distinct, give_up_at), strict=True)
+            return
+        unknown = []
+        for normalised in distinct:
+            known = self._cache.get(normalised)
+            if known is None:
+                unknown.append(normalised)
+            else:
+                yield normalised, known
+        for normalised, outcome in zip(unknown, self._predict_normalised(unknown, give_up_at), strict=True):
+            if isinstance(outcome, Prediction):
+                self._cache.put(normalised, outcome)
+            yield normalised, outcome
 
     def _predict_normalised(
         self, normalised: Sequence[str], give_up_at: float

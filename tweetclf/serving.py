@@ -10,8 +10,11 @@ from typing import Any
 
 from tweetclf.bundle import Thresholds
 from tweetclf.classifier import DEFAULT_BATCH_TOKENS
+from tweetclf.engines import ENGINE_NAMES
 from tweetclf.errors import BundleError
 from tweetclf.form import TEXT_FIELDS
+
+DEFAULT_CACHE_BYTES = 32 << 20  # some fifty thousand tweets
 
 
 @dataclass(frozen=True)
@@ -19,21 +22,28 @@ class HandlerConfig:
     """The section `handler` of model-config.yaml.
 
     Args:
-        torch_threads: threads of one worker; 0 takes every core that the process may use.
+        engine: `auto`, `torchscript` or `openvino` (tweetclf/engines/choice.py).
+        torch_threads: threads of one worker, of either engine; 0 takes every core that the process may use.
         batch_tokens: budget of a micro-batch in padded tokens.
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
             DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
+        cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
         not_disaster_below: overrides the bundle's threshold; None keeps it.
         disaster_from: the same for the upper end.
     """
 
+    engine: str = "auto"
     torch_threads: int = 0
     batch_tokens: int = DEFAULT_BATCH_TOKENS
     batch_seconds: float = 90.0
+    cache_bytes: int = DEFAULT_CACHE_BYTES
     not_disaster_below: float | None = None
     disaster_from: float | None = None
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINE_NAMES:
+            raise BundleError(f"model-config.yaml: handler.engine is {self.engine!r}; expected one of {ENGINE_NAMES}")
+        _check_number("cache_bytes", self.cache_bytes, int, 0, 1 << 36)
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
         _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
         _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)

@@ -48,7 +48,11 @@ def test_handle_of_a_mixed_batch_answers_each_in_its_own_form(handler: TweetsHan
     assert broken["error"]["code"] == "BAD_JSON"
     assert odd["error"]["code"] == "NOT_UTF8"
     assert context.statuses == {4: 400, 5: 400}
-    assert context.response_headers[0] == {"content-type": "application/json", "x-model-version": "2026.01.01-tiny"}
+    assert context.response_headers[0] == {
+        "content-type": "application/json",
+        "x-model-version": "2026.01.01-tiny",
+        "x-engine": "torchscript",
+    }
 
 
 def test_handle_of_explain_and_predict_in_one_batch_routes_each(handler: TweetsHandler, context: FakeContext) -> None:
@@ -68,6 +72,8 @@ def test_handle_of_describe_gives_version_figures_and_hashes(handler: TweetsHand
     assert facts["thresholds"] == {"not_disaster_below": 0.3, "disaster_from": 0.7}
     assert facts["golden"]["samples"] == 4
     assert (facts["engine"], facts["device"]) == ("torchscript", "cpu")
+    assert facts["engine_taken_because"]
+    assert facts["answer_cache"]["limit_bytes"] == 32 << 20
 
 
 @pytest.mark.parametrize(

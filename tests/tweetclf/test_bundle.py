@@ -66,6 +66,10 @@ def test_load_bundle_that_lists_a_file_outside_is_refused(copy: Path) -> None:
         ({"max_tokens": None}, "'max_tokens' is None"),
         ({"thresholds": {"not_disaster_below": 0.9, "disaster_from": 0.1}}, "expected 0 <= not_disaster_below"),
         ({"files": {}}, "does not list model.pt"),
+        (
+            {"files": {"model.pt": "", "tokenizer.json": "", "golden.jsonl": "", "model_int8.xml": ""}},
+            "lists one of model_int8.xml, model_int8.bin; expected both",
+        ),
     ],
 )
 def test_load_bundle_with_a_wrong_field_says_which(copy: Path, values: dict[str, Any], message: str) -> None:
@@ -87,3 +91,15 @@ def test_read_golden_of_a_broken_file_says_where(tmp_path: Path, content: str, m
     path.write_text(content)
     with pytest.raises(BundleError, match=message):
         read_golden(path)
+
+
+def test_int8_path_of_a_bundle_without_int8_is_none(tiny_bundle: Bundle, tiny_int8_bundle: Bundle) -> None:
+    assert tiny_bundle.int8_path is None
+    assert tiny_int8_bundle.int8_path == tiny_int8_bundle.path / "model_int8.xml"
+
+
+def test_load_bundle_with_changed_int8_weights_names_the_file(tiny_int8_bundle: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_int8_bundle.path, tmp_path / "bundle"))
+    (folder / "model_int8.bin").write_bytes((folder / "model_int8.bin").read_bytes()[:-1])
+    with pytest.raises(BundleError, match=r"model_int8.bin has sha256"):
+        load_bundle(folder)

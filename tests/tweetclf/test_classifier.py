@@ -21,6 +21,7 @@ from tweetclf.calibration import scores
 from tweetclf.classifier import MAX_TEXT_CHARS, Classifier, Prediction
 from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.text import normalise
 
 
 class CountingEngine:
@@ -213,3 +214,33 @@ def test_predict_past_its_time_gives_back_what_it_did_not_reach(tiny_bundle: Bun
     assert codes[0] == "ok"
     assert codes[-2:] == ["DEADLINE", "EMPTY_TEXT"]
     assert sorted(codes[:-1], reverse=True) == codes[:-1]
+
+
+def test_predict_with_kept_answers_says_the_same_and_computes_once(
+    tiny_bundle: Bundle, engine: TorchScriptEngine, classifier: Classifier
+) -> None:
+    counting = CountingEngine(engine)
+    keeping = Classifier(tiny_bundle, counting, cache_bytes=1 << 20)
+    texts = ["fire", "", "flood in town", "FIRE", "fire", "storm"]
+    expected = [getattr(outcome, "label", "error") for outcome in classifier.predict(texts)]
+    for _ in range(3):
+        outcomes = keeping.predict(texts)
+        assert [getattr(outcome, "label", "error") for outcome in outcomes] == expected
+        assert [getattr(outcome, "score", -1.0) for outcome in outcomes] == pytest.approx(
+            [getattr(outcome, "score", -1.0) for outcome in classifier.predict(texts)], abs=SCORE_STEP
+        )
+    distinct = len({normalise(text) for text in texts if text})
+    assert sum(map(len, counting.calls)) == distinct
+    facts = keeping.cache_facts()
+    assert (facts["entries"], facts["misses"], facts["hits"]) == (distinct, distinct, 2 * distinct)
+
+
+def test_predict_past_its_time_keeps_no_refusal(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
+    keeping = Classifier(tiny_bundle, engine, cache_bytes=1 << 20)
+    late = keeping.predict(["fire"], give_up_at=time.monotonic() - 1)[0]
+    assert isinstance(late, InvalidRequestError)
+    assert isinstance(keeping.predict(["fire"])[0], Prediction)
+
+
+def test_cache_facts_of_a_classifier_that_keeps_nothing_says_so(classifier: Classifier) -> None:
+    assert classifier.cache_facts() == {"limit_bytes": 0}

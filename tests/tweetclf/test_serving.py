@@ -39,6 +39,9 @@ def test_handler_config_with_crossed_thresholds_is_refused() -> None:
         ({"torch_threads": True}, r"handler.torch_threads is True"),
         ({"batch_tokens": 1.5}, r"handler.batch_tokens is 1.5"),
         ({"disaster_from": 2}, r"handler.disaster_from is 2; expected float from 0 to 1"),
+        ({"engine": "onnx"}, r"handler.engine is 'onnx'; expected one of"),
+        ({"cache_bytes": -1}, r"handler.cache_bytes is -1; expected int from 0"),
+        ({"cache_bytes": "32M"}, r"handler.cache_bytes is '32M'"),
         ({"disaster_from": "high"}, r"handler.disaster_from is 'high'"),
     ],
 )

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+ENGINE_NAMES = ("auto", "torchscript", "openvino")  # what `engine` in model-config.yaml may be
+
 
 class Engine(Protocol):
     """Compute logits for token ids; knows nothing of texts, labels or requests.

@@ -1,0 +1,161 @@
+"""The int8 network passes a gate or stops the export; its calibration texts are ours and varied."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from export import quantize as module
+from export.__main__ import main
+from export.packed import PackedClassifier
+from export.padded import PaddedClassifier
+from export.quantize import (
+    QuantizationError,
+    calibration_texts,
+    gate_texts,
+    measure_fidelity,
+    quantize,
+    require_fidelity,
+    write_int8,
+)
+from export.trace import PROOF_SHAPES, prove_equal
+from tests.conftest import MAX_TOKENS, TinyClassifier
+from training.encoding import TweetEncoder
+
+
+class ShiftedEngine:
+    """Answers as the classifier does, with every n-th margin turned round."""
+
+    name, device, tolerance = "shifted", "cpu", 0.1
+
+    def __init__(self, classifier: TinyClassifier, turned: Sequence[tuple[int, ...]]) -> None:
+        self.classifier, self.turned = classifier, set(turned)
+
+    def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        rows = []
+        for ids in input_ids:
+            with torch.no_grad():
+                row = self.classifier(torch.tensor([list(ids)]), torch.ones(1, len(ids), dtype=torch.int64))[0].numpy()
+            rows.append(row[::-1] if tuple(ids) in self.turned else row)
+        return np.array(rows, dtype=np.float32)
+
+
+def some_rows(count: int) -> list[list[int]]:
+    return [[2, 5 + index % 30, 5 + index // 30, 3] for index in range(count)]
+
+
+def test_padded_classifier_equals_the_eager_one(tiny_classifier: TinyClassifier) -> None:
+    padded = PaddedClassifier(PackedClassifier(tiny_classifier.encoder, tiny_classifier.head)).eval()
+    assert prove_equal(padded, tiny_classifier, PROOF_SHAPES) < 1e-4
+
+
+def test_calibration_texts_are_varied_and_none_is_held_out_too() -> None:
+    calibration, held_out = calibration_texts()
+    assert len(calibration) >= 200
+    assert len(held_out) >= 67  # one wrong label of 67 passes the gate, of 66 not
+    assert len({*calibration, *held_out}) == len(calibration) + len(held_out)
+
+
+@pytest.mark.real_data
+def test_calibration_texts_hold_no_real_tweet(real_data: Path) -> None:
+    real = set()
+    for name in ("train.csv", "test.csv"):
+        with (real_data / name).open(encoding="utf-8", newline="") as file:
+            real |= {row["text"].strip().lower() for row in csv.DictReader(file)}
+    calibration, held_out = calibration_texts()
+    assert not [text for text in (*calibration, *held_out) if text.strip().lower() in real]
+
+
+def test_measure_fidelity_of_the_same_model_is_perfect(tiny_classifier: TinyClassifier) -> None:
+    fidelity = measure_fidelity(tiny_classifier, ShiftedEngine(tiny_classifier, []), some_rows(40), 1.5, "rows")
+    assert (fidelity.n, fidelity.agreement, fidelity.largest_score_drift) == (40, 1.0, 0.0)
+    require_fidelity(fidelity)
+
+
+@pytest.mark.parametrize(("turned", "passes"), [(3, True), (4, False)])
+def test_require_fidelity_stops_below_its_share(tiny_classifier: TinyClassifier, turned: int, passes: bool) -> None:
+    rows = some_rows(200)
+    engine = ShiftedEngine(tiny_classifier, [tuple(row) for row in rows[:turned]])
+    fidelity = measure_fidelity(tiny_classifier, engine, rows, 1.5, "rows")
+    assert fidelity.agreement == 1 - turned / 200
+    assert fidelity.largest_score_drift > 0
+    if passes:
+        require_fidelity(fidelity)
+    else:
+        with pytest.raises(QuantizationError, match=r"gives 98.00% of 200 rows the label .* at least 98.5%"):
+            require_fidelity(fidelity)
+
+
+def test_gate_texts_takes_real_tweets_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["id,text", *(f'{number},"flood, day {number}"' for number in range(3_000)), '9,"http://a.example"']
+    (tmp_path / "test.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("DISASTER_TWEETS_DATA", str(tmp_path))
+    kind, texts = gate_texts(["ours"])
+    assert kind == "real tweets"
+    assert len(texts) == 1_024
+    assert texts[:2] == ["flood, day 0", "flood, day 2"]  # spread over the file
+
+
+def test_gate_texts_of_a_named_folder_without_tweets_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISASTER_TWEETS_DATA", str(tmp_path))
+    with pytest.raises(QuantizationError, match=r"expected a folder with test\.csv"):
+        gate_texts(["ours"])
+
+
+def test_gate_texts_without_real_tweets_takes_those_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISASTER_TWEETS_DATA", raising=False)
+    monkeypatch.setattr(module, "ROOT", tmp_path / "repository")
+    assert gate_texts(["ours"]) == ("own-written tweets held out", ["ours"])
+
+
+def test_quantize_without_nncf_says_what_to_install(
+    tiny_classifier: TinyClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(QuantizationError, match=r"needs openvino and nncf .* or export without --int8"):
+        quantize(tiny_classifier, some_rows(4), tmp_path / "model_int8.xml")
+
+
+@pytest.fixture
+def no_real_tweets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISASTER_TWEETS_DATA", raising=False)
+    monkeypatch.setattr(module, "ROOT", tmp_path / "repository")
+
+
+@pytest.mark.usefixtures("no_real_tweets")
+def test_write_int8_records_versions_and_fidelity(
+    tiny_classifier: TinyClassifier, tiny_bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOWEST_AGREEMENT", 0.5)  # random weights stand on no side for sure
+    encoder = TweetEncoder(tiny_bundle_dir / "tokenizer.json", MAX_TOKENS)
+    facts = write_int8(tiny_classifier, encoder, 1.5, tmp_path / "model_int8.xml")
+    assert (tmp_path / "model_int8.bin").is_file()
+    assert set(facts) == {"openvino", "nncf", "calibration_texts", "fidelity"}
+    assert facts["fidelity"]["texts"] == "own-written tweets held out"
+    assert facts["fidelity"]["n"] == 67
+    # Quantised, and not a copy of the original that would agree in everything.
+    assert facts["fidelity"]["largest_score_drift"] > 0
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], False), (["--int8"], True)])
+def test_main_makes_int8_when_asked_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: bool
+) -> None:
+    asked: list[bool] = []
+
+    def build(*_: object, int8: bool, **__: object) -> None:
+        asked.append(int8)
+        raise QuantizationError("enough")
+
+    monkeypatch.setattr("export.build.build", build)
+    assert main(["--archive", str(tmp_path / "a.mar"), *options]) == 1
+    assert asked == [expected]

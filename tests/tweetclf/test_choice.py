@@ -1,0 +1,86 @@
+"""The engine is the one asked for, or the fastest that is right here, and says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tweetclf.bundle import Bundle
+from tweetclf.engines import choice
+from tweetclf.engines.choice import open_engine
+from tweetclf.errors import BundleError
+
+
+@pytest.fixture
+def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx_vnni": True})
+
+
+def hide_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("vnni")
+def test_open_engine_auto_on_a_cpu_fast_in_int8_takes_openvino(tiny_int8_bundle: Bundle) -> None:
+    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1)
+    assert engine.name == "openvino"
+    assert "int8 faster" in why
+
+
+def test_open_engine_auto_on_a_cpu_slow_in_int8_takes_torchscript(
+    tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_vnni": False})
+    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1)
+    assert engine.name == "torchscript"
+    assert "none of avx512_vnni" in why
+
+
+@pytest.mark.usefixtures("vnni")
+def test_open_engine_auto_of_a_bundle_without_int8_takes_torchscript(tiny_bundle: Bundle) -> None:
+    engine, why = open_engine("auto", tiny_bundle, "cpu", 1)
+    assert (engine.name, why) == ("torchscript", "the bundle has no int8 model")
+
+
+@pytest.mark.usefixtures("vnni")
+def test_open_engine_auto_without_openvino_takes_torchscript(
+    tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide_openvino(monkeypatch)
+    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1)
+    assert (engine.name, why) == ("torchscript", "the package openvino is not installed")
+
+
+@pytest.mark.parametrize("setting", ["torchscript", "openvino"])
+def test_open_engine_by_name_takes_it_whatever_the_cpu(tiny_int8_bundle: Bundle, setting: str) -> None:
+    engine, why = open_engine(setting, tiny_int8_bundle, "cpu", 1)
+    assert (engine.name, why) == (setting, "set in model-config.yaml")
+
+
+def test_open_engine_openvino_that_cannot_run_is_refused(
+    tiny_bundle: Bundle, tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BundleError, match="the bundle has no int8 model"):
+        open_engine("openvino", tiny_bundle, "cpu", 1)
+    with pytest.raises(BundleError, match="was given cuda:0"):
+        open_engine("openvino", tiny_int8_bundle, "cuda:0", 1)
+    hide_openvino(monkeypatch)
+    with pytest.raises(BundleError, match="openvino is not installed"):
+        open_engine("openvino", tiny_int8_bundle, "cpu", 1)
+
+
+@pytest.mark.usefixtures("vnni")
+def test_open_engine_auto_with_a_gpu_takes_torchscript_on_it(
+    tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[Any] = []
+    monkeypatch.setattr(choice, "TorchScriptEngine", lambda path, device: devices.append(device))
+    assert "int8 is for the CPU" in open_engine("auto", tiny_int8_bundle, "cuda:0", 1)[1]
+    assert devices == ["cuda:0"]
+
+
+def test_open_engine_of_an_unknown_name_is_refused(tiny_bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="engine is 'onnx'; expected one of"):
+        open_engine("onnx", tiny_bundle, "cpu", 1)

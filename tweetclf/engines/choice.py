@@ -1,0 +1,74 @@
+"""Choose the engine: by name, or the fastest that is right for this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from tweetclf.bundle import Bundle
+from tweetclf.engines import ENGINE_NAMES, Engine
+from tweetclf.engines.openvino import OpenVinoEngine
+from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.errors import BundleError
+
+AUTO = "auto"
+# Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a fifth (docs/log.md).
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+
+def open_engine(setting: str, bundle: Bundle, device: str, threads: int) -> tuple[Engine, str]:
+    """Open the engine that answers.
+
+    Args:
+        setting: one of ENGINE_NAMES.
+        bundle: holds the files; int8 ones are optional.
+        device: `cpu`, or `cuda:N` as TorchServe assigns it.
+        threads: CPU threads of the worker.
+
+    Returns:
+        The engine, and why it was taken, for describe and the log.
+
+    Raises:
+        BundleError: the engine asked for cannot run here, or the one taken cannot be loaded.
+    """
+    if setting not in ENGINE_NAMES:
+        raise BundleError(f"engine is {setting!r}; expected one of {ENGINE_NAMES}")
+    if setting == AUTO:
+        refusal = _refusal(bundle, device) or _slower(torch.cpu.get_capabilities())
+        int8, why = not refusal, refusal or "this CPU computes int8 faster than float32"
+    else:
+        int8, why = setting == "openvino", "set in model-config.yaml"
+        if int8 and (refusal := _refusal(bundle, device)):
+            raise BundleError(f"engine: openvino cannot serve this: {refusal}; set engine: auto or torchscript")
+    if not int8:
+        return TorchScriptEngine(bundle.model_path, device), why
+    assert bundle.int8_path is not None
+    return OpenVinoEngine(bundle.int8_path, threads=threads, length_step=length_step()), why
+
+
+def length_step() -> int:
+    """Return the tokens to whose multiple lengths are padded: the float32 lanes of the widest vectors.
+
+    Source: measured; 8 gave equal bits on an AVX2 CPU, 16 on an AVX-512 one (docs/log.md).
+    """
+    return 8 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 16
+
+
+def _refusal(bundle: Bundle, device: str) -> str:
+    """Say what keeps the int8 engine from running here, or ""."""
+    if device != "cpu":
+        return f"the worker was given {device}, and int8 is for the CPU"
+    if bundle.int8_path is None:
+        return "the bundle has no int8 model"
+    if find_spec("openvino") is None:
+        return "the package openvino is not installed"
+    return ""
+
+
+def _slower(capabilities: Mapping[str, Any]) -> str:
+    if any(capabilities.get(name) for name in INT8_INSTRUCTIONS):
+        return ""
+    return f"this CPU has none of {', '.join(INT8_INSTRUCTIONS)}; float32 is faster on it"
