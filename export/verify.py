@@ -69,7 +69,7 @@ def verify(archive: Path) -> list[dict[str, Any]]:
 def _replay(folder: str) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
-        [sys.executable, "-P", str(REPLAY_SCRIPT), folder],
+        [sys.executable, "-I", str(REPLAY_SCRIPT), folder],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -253,6 +253,7 @@ def set_up(environment: Any, **_: Any) -> None:
         )  # all at once; Locust's one a second would fill a short run with its ramp
     if options.headless and options.report_dir and not options.html_file:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        Path(options.report_dir).mkdir(parents=True, exist_ok=True)  # Locust 2.46, for Python 3.10, makes no folder
         options.html_file = str(Path(options.report_dir) / f"loadtest-{stamp}.html")
 
 

@@ -20,13 +20,15 @@ from training.train import train
 PNG = b"\x89PNG\r\n"
 
 
-@pytest.fixture
-def model_dir(
-    tiny_settings: Callable[..., Settings], tiny_base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Path:
-    """Trained on `raw_dir`; the command finds the tiny base encoder."""
-    train(tiny_settings(), tiny_base)
+@pytest.fixture(autouse=True)
+def _tiny_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "resolve_base_encoder", lambda: tiny_base)
+
+
+@pytest.fixture
+def model_dir(tiny_settings: Callable[..., Settings], tiny_base: Path, tmp_path: Path) -> Path:
+    """Trained on `raw_dir`."""
+    train(tiny_settings(), tiny_base)
     return tmp_path / "model"
 
 
@@ -70,9 +72,18 @@ def test_evaluate_when_a_model_folder_is_given_writes_report_plots_and_card(
 
 
 def test_evaluate_when_the_training_of_a_bundle_is_not_at_hand_says_so(
-    model_dir: Path, raw_dir: Path, tiny_bundle_dir: Path, tmp_path: Path
+    raw_dir: Path, tiny_bundle_dir: Path, tmp_path: Path
 ) -> None:
-    more = ["--bundle", str(tiny_bundle_dir), "--facts", str(model_dir), "--baselines", "none", "--limit", "10"]
+    more = [
+        "--bundle",
+        str(tiny_bundle_dir),
+        "--facts",
+        str(tmp_path / "model"),
+        "--baselines",
+        "none",
+        "--limit",
+        "10",
+    ]
     assert evaluate.main(options(raw_dir, tmp_path, *more)) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["source"] == {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
