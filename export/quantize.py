@@ -37,9 +37,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CALIBRATION_FILE = Path(__file__).with_name("calibration_texts.txt")
 REAL_TWEETS_VARIABLE = "DISASTER_TWEETS_DATA"
 HELD_OUT_EVERY = 4  # each fourth calibration text is kept back for the gate
-REAL_TWEETS = 1_024  # spread evenly over the file; the whole of it moved the agreement by 0.2 points at most
+REAL_TWEETS = 1_024  # spread evenly over the file
 LOWEST_AGREEMENT = 0.985
 GATE_BATCH = 16
+# The widest inputs, with the outliers, are those of the second feed-forward matrix: in int8 it costs most agreement.
+KEPT_FLOAT32 = r".*feed_out/.*MatMul.*"
 
 
 class QuantizationError(RuntimeError):
@@ -116,6 +118,7 @@ def quantize(classifier: nn.Module, calibration: Sequence[Sequence[int]], path: 
     try:
         openvino = import_openvino()
         import nncf
+        from nncf.quantization.advanced_parameters import OverflowFix
     except (BundleError, ImportError) as error:
         raise QuantizationError(
             f"the int8 network needs openvino and nncf ({error}); install requirements/export.txt, or export "
@@ -136,6 +139,9 @@ def quantize(classifier: nn.Module, calibration: Sequence[Sequence[int]], path: 
             subset_size=len(items),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(patterns=[KEPT_FLOAT32]),
+            # 7-bit weights: CPUs without VNNI add pairs of products in 16 bits, which 8-bit weights overflow.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         )
     openvino.save_model(model, path, compress_to_fp16=False)
 

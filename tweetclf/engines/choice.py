@@ -15,7 +15,7 @@ from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError
 
 AUTO = "auto"
-# Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a fifth (docs/log.md).
+# Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 

@@ -51,7 +51,7 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
-    # Of a probability: quantisation moved it by at most 0.06 on 3,263 real tweets (docs/log.md). A model
+    # Of a probability: quantisation moved the score by at most 0.08 on 2,048 real tweets (docs/log.md). A model
     # that was swapped, or cut off from its weights, is far beyond on some golden sample.
     tolerance = 0.1
 
