@@ -2,7 +2,7 @@
 #
 # TorchServe listens on the loopback address of its network only (config.properties, SECURITY.md), so that nobody reaches it by
 # a published port: run it with `--network host` on one machine, or put a gateway into the same network namespace.
-#   docker run --rm --network host --read-only --tmpfs /srv/logs:uid=10001 --tmpfs /tmp --cap-drop ALL disaster-tweets
+#   docker run --rm --network host disaster-tweets
 # By tag; pin it by digest where you build for others.
 FROM python:3.11-slim-bookworm AS serving
 # PyTorch's CPU-only index spares gigabytes where it can be reached; empty takes pip's own.

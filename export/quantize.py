@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,6 @@ def write_int8(classifier: nn.Module, encoder: TweetEncoder, temperature: float,
     encoded = encoder.encode([normalise(text) for text in texts])
     fidelity = measure_fidelity(classifier, engine, encoded, temperature, kind)
     require_fidelity(fidelity)
-    from importlib.metadata import version
-
     return {
         "openvino": version("openvino"),
         "nncf": version("nncf"),

@@ -18,9 +18,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from training.base_encoder import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, sha256_of
+from training.base_encoder import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from training.encoding import TweetEncoder, pad
 from training.model import load_base
+from tweetclf.bundle import sha256_of
 
 Floats = npt.NDArray[np.float64]
 

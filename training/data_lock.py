@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.base_encoder import sha256_of
 from training.errors import DatasetError
 from training.raw_tables import RawTable
+from tweetclf.bundle import sha256_of
 
 LOCK_FILE = "data.lock.json"
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from training.base_encoder import sha256_of
 from training.data_lock import LOCK_FILE, read_lock
 from training.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
 from training.errors import DatasetError
@@ -18,6 +17,7 @@ from training.labels import T26
 from training.language_guess import looks_english
 from training.make_dataset import REPORT_FILE, TABLE_FILE, make_dataset
 from training.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, to_learn_from
+from tweetclf.bundle import sha256_of
 from tweetclf.text import NORMALISER_VERSION
 
 KAGGLE_RANDOM = "kaggle_random"

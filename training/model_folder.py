@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from training.base_encoder import TOKENIZER_FILE, sha256_of
+from training.base_encoder import TOKENIZER_FILE
 from training.encoding import TweetEncoder
 from training.errors import TrainingError
 from training.model import ADAPTER_FILE, FACTS_FILE, TweetClassifier, load_merged, save_adapter
+from tweetclf.bundle import sha256_of
 from tweetclf.text import normalise
 
 GOLDEN_FILE = "golden.jsonl"

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from training import base_encoder
 from training.base_encoder import BaseEncoderError, base_encoder_facts, check_weights, resolve_base_encoder
+from tweetclf.bundle import sha256_of
 
 
 def test_resolve_base_encoder_returns_the_pinned_files_without_running_the_package() -> None:
@@ -29,7 +30,7 @@ def test_base_encoder_facts_of_the_real_one_name_the_pinned_hash() -> None:
 
 def test_check_weights_of_other_weights_names_both_hashes(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    found = base_encoder.sha256_of(tmp_path / "model.safetensors")
+    found = sha256_of(tmp_path / "model.safetensors")
     with pytest.raises(BaseEncoderError, match=f"sha256 {found}; expected {base_encoder.WEIGHTS_SHA256}"):
         check_weights(tmp_path)
 
@@ -37,8 +38,8 @@ def test_check_weights_of_other_weights_names_both_hashes(tmp_path: Path) -> Non
 def test_check_weights_after_a_change_of_the_file_sees_it(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"right")
-    check_weights(tmp_path, base_encoder.sha256_of(path))
-    expected = base_encoder.sha256_of(path)
+    check_weights(tmp_path, sha256_of(path))
+    expected = sha256_of(path)
     path.write_bytes(b"wrong")
     with pytest.raises(BaseEncoderError, match="not the encoder"):
         check_weights(tmp_path, expected)
