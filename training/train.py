@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -56,12 +57,13 @@ class TrainResult:
     facts: dict[str, Any]
 
 
-def train(settings: Settings, base: Path | None = None) -> TrainResult:
+def train(settings: Settings, base: Path | None = None, callbacks: Sequence[pl.Callback] = ()) -> TrainResult:
     """Train, evaluate, calibrate and write the model folder.
 
     Args:
         settings: the run.
         base: folder of the base encoder; None resolves the pinned one.
+        callbacks: of the trainer, beside those of the settings.
 
     Raises:
         TrainingError: data, machine or settings do not allow it, or the loss is not finite.
@@ -77,7 +79,7 @@ def train(settings: Settings, base: Path | None = None) -> TrainResult:
     log.info("rows: %s", {part: len(rows) for part, rows in data.parts.items()})
     classifier = build_classifier(base, settings)
     module = ClassifierModule(classifier, settings.model.learning, settings.seed)
-    train_seconds = fit(settings, module, data)
+    train_seconds = fit(settings, module, data, callbacks)
     facts = evaluate(classifier, data)
     dev_f1 = float(facts["dev"]["f1"])
     facts |= _facts(settings, data, base, train_seconds)
