@@ -50,7 +50,7 @@ def close_logger(settings: Settings) -> None:
     if settings.logger.kind == WANDB:
         import wandb
 
-        wandb.finish(quiet=True)
+        wandb.finish()
 
 
 def _wandb_logger(settings: Settings, output: Path) -> Logger:

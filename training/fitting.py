@@ -14,8 +14,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from training.checkpoint_check import check_checkpoint
 from training.curves import check_logger, close_logger, make_logger
@@ -23,6 +22,7 @@ from training.errors import TrainingError
 from training.lightning_module import DEV_METRIC
 from training.profiling import make_profiler
 from training.settings import CallbackSettings, Settings
+from training.weight_average import TrainedWeightAveraging
 
 CHECKPOINT_FOLDER = "checkpoints"
 CHECKPOINT_NAME = "last"
@@ -168,7 +168,7 @@ def _callbacks(settings: CallbackSettings, checkpoints: Path, terminal: bool) ->
         TQDMProgressBar() if terminal else RateReport(settings.report_every_steps),
     ]
     if settings.ema_decay:
-        callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)))
+        callbacks.append(TrainedWeightAveraging(settings.ema_decay))
     if settings.early_stop_epochs:
         callbacks.append(EarlyStopping(DEV_METRIC, mode="max", patience=settings.early_stop_epochs))
     return callbacks

@@ -47,7 +47,7 @@ def _same(first: Path, second: Path) -> bool:
 def test_train_killed_by_the_kernel_and_resumed_is_the_same_model(
     tiny_settings: MakeSettings, tiny_base: Path, tmp_path: Path
 ) -> None:
-    common = ("trainer.max_epochs=30", "callbacks=early_stop", "callbacks.early_stop_epochs=25")
+    common = ("trainer.max_epochs=12", "callbacks=early_stop", "callbacks.early_stop_epochs=11")
     common += ("callbacks.ema_decay=0.5", "callbacks.checkpoint_every_steps=7", "model.encoder_dropout=0.1")
     killed = tiny_settings(*common, f"output_dir={tmp_path / 'killed_run'}", f"model_dir={tmp_path / 'killed'}")
     (tmp_path / "settings.json").write_text(json.dumps(asdict(killed)))
@@ -75,12 +75,12 @@ def test_train_with_early_stop_ends_after_so_many_checks_without_a_better_one(
 ) -> None:
     frozen = ("model.learning.learning_rate=1e-12", "model.learning.head_learning_rate=1e-12", "logger=csv")
     settings = tiny_settings(
-        *frozen, "trainer.max_epochs=20", "callbacks=early_stop", "callbacks.early_stop_epochs=3", "model_dir="
+        *frozen, "trainer.max_epochs=20", "callbacks=early_stop", "callbacks.early_stop_epochs=2", "model_dir="
     )
     train(settings, tiny_base)
     lines = (tmp_path / "run" / "csv" / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("dev/f1")
-    assert sum(bool(line.split(",")[column]) for line in lines[1:]) == 4  # the first, and three no better
+    assert sum(bool(line.split(",")[column]) for line in lines[1:]) == 3  # the first, and two no better
 
 
 def test_train_with_several_checks_an_epoch_reports_so_many(

@@ -10,17 +10,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import optuna
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from training.errors import TrainingError
-from training.settings import read_settings
+from training.search import PruneOnDev, Search, SearchSettings
+from training.search_report import search_figures
+from training.search_space import read_space
+from training.settings import read_group, read_settings
 from training.tune import tune
 
 CONFIGS = ROOT / "training" / "configs"
@@ -151,20 +158,34 @@ def test_tune_writes_plots_figures_and_a_winner_that_composes_to_the_best_trial(
     assert found.seed == 0
 
 
-def test_tune_prunes_a_trial_below_the_median(content: MakeContent, tiny_base: Path) -> None:
-    settings = content(
-        "study",
-        "hpo.trials=8",
-        "hpo.startup_trials=1",
-        "hpo.prune_from_check=0",
-        "model.learning.head_learning_rate=1e-9",
-    )
-    settings["hpo"]["space"] = {"model": {"learning": {"learning_rate": {"choices": [1e-9, 0.01]}}}}
-    figures = tune(settings, CHOICES, tiny_base)
-    pruned = [trial for trial in figures["trials"] if trial["state"] == "pruned"]
-    assert pruned
-    assert all(trial["value"] is None and len(trial["checks"]) < 4 for trial in pruned)
-    assert figures["best"]["settings"] == {"model.learning.learning_rate": 0.01}
+def test_search_prunes_a_trial_below_the_median(content: MakeContent, tiny_base: Path) -> None:
+    training = content("study", "hpo.trials=3", "hpo.startup_trials=2", "hpo.prune_from_check=0")
+    hpo = training.pop("hpo")
+    rate = {"choices": [1e-12, 0.01]}
+    space = read_space({"model": {"learning": {"learning_rate": rate, "head_learning_rate": rate}}}, training)
+    settings = read_group(SearchSettings, {key: value for key, value in hpo.items() if key != "space"}, "hpo")
+    with Search(training, settings, space, tiny_base) as search:
+        for value in (0.01, 0.01, 1e-12):
+            search.store.study.enqueue_trial({parameter.path: value for parameter in space})
+        search.run()
+        trials = search_figures(search.store.study, "f1")["trials"]
+    assert [trial["state"] for trial in trials] == ["complete", "complete", "pruned"]
+    assert trials[2]["value"] is None
+    assert len(trials[2]["checks"]) == 1 < len(trials[1]["checks"])
+
+
+@pytest.mark.parametrize(("steps_done", "pruned"), [(9, True), (10, False)])
+def test_prune_on_dev_ends_a_trial_below_the_median_but_not_at_its_last_check(steps_done: int, pruned: bool) -> None:
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
+    good = study.ask()
+    good.report(0.9, 0)
+    study.tell(good, 0.9)
+    callback = PruneOnDev(study.ask(), "roc_auc")
+    metrics = {"dev/f1": torch.tensor(0.95), "dev/roc_auc": torch.tensor(0.1)}
+    trainer: Any = SimpleNamespace(callback_metrics=metrics, global_step=steps_done, estimated_stepping_batches=10)
+    with pytest.raises(optuna.TrialPruned) if pruned else nullcontext():
+        callback.on_validation_end(trainer, pl.LightningModule())
+    assert study.trials[1].intermediate_values == {0: pytest.approx(0.1)}
 
 
 def test_tune_of_settings_whose_loss_is_not_finite_goes_on_with_others(content: MakeContent, tiny_base: Path) -> None:
