@@ -105,7 +105,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "method": method_report(options.resamples, options.seed),
         "data": read_lock(table_dir / LOCK_FILE),
         "t26_rows_left_out_as_near_duplicates": rows.left_out,
-        **splits_report(rows, scored, options.resamples, options.seed),
+        **splits_report(rows, scored, options.resamples, options.seed, (facts or {}).get("risks")),
     }
     plots = _plot(options.output, rows, scored, report)
     (options.output / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")

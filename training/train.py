@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder_facts, resolve_base_encoder
 from training.batches import BucketedBatches
-from training.calibrate import CONFIDENCE, MAX_ERROR_SHARE, fit_band, fit_temperature
+from training.calibrate import fit_temperature
 from training.datamodule import DEV_DISTINCT, DEV_T6, TweetDataModule
 from training.errors import TrainingError
 from training.figures import decision_figures, figures
@@ -33,6 +33,7 @@ from training.fitting import check_machine, fit
 from training.lightning_module import ClassifierModule
 from training.model import LABELS, AdapterError, TweetClassifier, add_lora, load_base
 from training.model_folder import write_model_folder
+from training.risk_control import fit_band, risk_table
 from training.settings import Settings, read_settings
 from training.splits import CALIBRATION, DEV
 from tweetclf.calibration import scores
@@ -115,19 +116,17 @@ def evaluate(classifier: TweetClassifier, data: TweetDataModule) -> dict[str, An
     """Fit temperature and thresholds on the calibration part; return them with the figures of the dev part."""
     logits, targets = predict_logits(classifier, data.part_batches(CALIBRATION))
     temperature = fit_temperature(logits, targets)
-    band = fit_band(logits, targets, temperature)
+    calibration_score = scores(logits, temperature)
+    band = fit_band(calibration_score, targets)
     dev_logits, dev_targets = predict_logits(classifier, data.part_batches(DEV))
     score = scores(dev_logits, temperature)
     result: dict[str, Any] = {
         "temperature": temperature,
         "thresholds": {"not_disaster_below": band.not_disaster_below, "disaster_from": band.disaster_from},
         "calibration": {
-            "n": len(targets),
-            "max_error_share": MAX_ERROR_SHARE,
-            "confidence": CONFIDENCE,
-            "coverage": band.coverage,
-            "error_share": band.error_share,
+            name: value for name, value in asdict(band).items() if name not in ("not_disaster_below", "disaster_from")
         },
+        "risks": risk_table(calibration_score, targets),
         "dev": {
             **figures(score, dev_targets),
             **decision_figures(score, dev_targets, band.not_disaster_below, band.disaster_from),
