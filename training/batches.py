@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from training.encoding import pad
@@ -19,7 +21,8 @@ class BucketedBatches:
 
     Rows are shuffled, sorted by length within chunks of 50 batches, cut into batches, and the batches are
     shuffled: little padding, and the order still differs from epoch to epoch. Each batch is
-    `{"input_ids", "attention_mask"}` (batch, tokens) int64 and `{"targets"}` (batch,) int64.
+    `{"input_ids", "attention_mask"}` (batch, tokens) int64, `{"targets"}` (batch,) int64 and, where there are any,
+    `{"soft_targets"}` (batch,) float32.
 
     The order is a function of (seed, step) alone, so a run resumed at step n reads the batches that an
     uninterrupted one would have read from there.
@@ -35,6 +38,7 @@ class BucketedBatches:
         seed: of the order.
         step: returns the number of batches read so far, over all epochs; None reads in one pass from the start.
         shuffle: False keeps to ascending length, for evaluation.
+        soft_targets: p(disaster) to learn for each row, NaN where only the label counts; None has none.
         rank: of this process, from 0.
         world_size: processes that read together.
 
@@ -52,6 +56,7 @@ class BucketedBatches:
         seed: int = 0,
         step: Callable[[], int] | None = None,
         shuffle: bool = True,
+        soft_targets: Sequence[float] | npt.NDArray[np.float32] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -61,6 +66,7 @@ class BucketedBatches:
         self._seed = seed
         self._step = step or (lambda: 0)
         self._shuffle = shuffle
+        self._soft_targets = None if soft_targets is None else torch.as_tensor(soft_targets, dtype=torch.float32)
         self._rank = rank
         self._world_size = world_size
         if len(encoded) < len(self) * world_size:
@@ -79,7 +85,10 @@ class BucketedBatches:
         for rows in self.order(epoch)[start:]:
             input_ids, attention_mask = pad([self._encoded[row] for row in rows])
             targets = torch.tensor([self._targets[row] for row in rows], dtype=torch.int64)
-            yield {"input_ids": input_ids, "attention_mask": attention_mask, "targets": targets}
+            batch = {"input_ids": input_ids, "attention_mask": attention_mask, "targets": targets}
+            if self._soft_targets is not None:
+                batch["soft_targets"] = self._soft_targets[rows]
+            yield batch
 
     def order(self, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch of an epoch that this process reads.
@@ -102,6 +111,12 @@ class BucketedBatches:
             batches += self._cut(part[np.argsort(lengths[part], kind="stable")])
         steps = self._shared(batches)
         return [steps[position] for position in generator.permutation(len(steps))]
+
+    def from_step(self, step: Callable[[], int]) -> BucketedBatches:
+        """Return the same batches, read from where `step` says."""
+        batches = copy.copy(self)
+        batches._step = step
+        return batches
 
     def state_dict(self) -> dict[str, int]:
         """Return nothing: the trainer's step is the whole state. Tells Lightning that resuming is exact."""

@@ -188,7 +188,7 @@ class Search:
         log.info("trial %d: %s", trial.number, trial.params)
         study = self.store.study
         try:
-            result = train(read_settings(content), self._base, [PruneOnDev(trial, self.settings.metric)])
+            result = train(read_settings(content), self._base, callbacks=[PruneOnDev(trial, self.settings.metric)])
         except optuna.TrialPruned as pruned:
             study.tell(trial, state=TrialState.PRUNED)
             log.info("trial %d: pruned at %s", trial.number, pruned)

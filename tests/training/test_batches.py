@@ -140,3 +140,11 @@ def test_batches_of_two_gloo_processes_share_the_rows(tmp_path: Path) -> None:
     assert sorted(gathered[0]["rows"]) == list(range(101))
     assert gathered[0]["steps"] == [7, 7]
     assert gathered[0]["gradient"] == pytest.approx(1.0)
+
+
+def test_iter_gives_the_soft_targets_of_its_rows() -> None:
+    soft = np.linspace(0, 1, 333, dtype=np.float32)
+    batches = _batches(soft_targets=soft)
+    for rows, batch in zip(batches.order(0), batches, strict=True):
+        assert batch["soft_targets"].tolist() == soft[rows].tolist()
+    assert "soft_targets" not in next(iter(_batches()))
