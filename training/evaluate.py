@@ -117,7 +117,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def open_source(options: argparse.Namespace) -> AnswerSource:
     """Return what is asked for answers."""
-    return answer_sources.open_source(options.model or options.facts, options.bundle, options.server, options.engine)
+    base = None if options.bundle or options.server else resolve_base_encoder()
+    folder = options.model or options.facts
+    return answer_sources.open_source(folder, options.bundle, options.server, options.engine, base)
 
 
 def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[str, Any] | None:
