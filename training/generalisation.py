@@ -23,11 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from training.answer_sources import Answers, ask, open_model
@@ -41,13 +38,13 @@ from training.labels import KAGGLE, T6, T26
 from training.language_guess import looks_english
 from training.metrics import RESAMPLES, estimates
 from training.model import AdapterError
+from training.recipe_settings import compose
 from training.report_tables import generalisation_table
-from training.settings import Settings, read_settings
+from training.settings import Settings
 from training.split_kinds import HELD_OUT, collection_split, event_split, keyword_split
 from training.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, split, to_learn_from
 from training.train import train
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 KINDS = ("keyword", "event", "collection", "curve")
 CURVE_SHARES = (0.1, 0.25, 0.5, 1.0)
 FILE = "generalisation.json"
@@ -120,21 +117,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(generalisation_table(report))
     print(options.output / FILE)
     return 0
-
-
-def compose(overrides: Sequence[str]) -> Settings:
-    """Return the settings of the default training with Hydra overrides.
-
-    Raises:
-        TrainingError: an override does not fit.
-    """
-    try:
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = hydra.compose("config", overrides=list(overrides))
-        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (hydra.errors.HydraException, OmegaConfBaseException) as error:
-        raise TrainingError(f"{' '.join(overrides)} does not fit the configuration: {error}") from error
-    return read_settings(content)  # type: ignore[arg-type]  # the top of a config is a mapping
 
 
 def cases(data: DataSettings) -> list[HeldOutCase]:
