@@ -87,7 +87,8 @@ def test_evaluate_when_the_training_of_a_bundle_is_not_at_hand_says_so(
     ]
     assert evaluate.main(options(raw_dir, tmp_path, *more)) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert report["source"] == {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    expected = {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    assert report["source"] == {**expected, "engine": "torchscript"}
     assert "is not at hand" in report["training_note"]
     assert list(report["splits"]["kaggle_random"]["systems"]) == ["model"]
     assert report["splits"]["kaggle_random"]["rows"] == 10
