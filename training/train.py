@@ -28,6 +28,7 @@ from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder
 from training.building import adapter_scale, build_classifier, merged_classifier, predict_logits, stored_tensors
 from training.calibrate import fit_scaling
 from training.datamodule import DEV_DISTINCT, DEV_T6, Parts, TweetDataModule
+from training.energy import CostMeter
 from training.errors import TrainingError
 from training.figures import decision_figures, figures
 from training.fitting import check_machine, fit
@@ -78,6 +79,7 @@ def train(
         BaseEncoderError: the base encoder is missing or another.
     """
     check_machine(settings)
+    meter = CostMeter()
     base = base or resolve_base_encoder()
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
@@ -98,6 +100,7 @@ def train(
     facts = evaluate(tensors, settings, base, data)
     dev_f1 = float(facts["dev"]["f1"])
     facts |= _facts(settings, data, base, train_seconds, teacher_seconds)
+    facts["cost"] = meter.cost()
     if settings.model_dir:
         date = f"{datetime.now(timezone.utc):%Y.%m.%d}+{settings.version_suffix}"
         facts = write_model_folder(tensors, facts, date, Path(settings.model_dir), base)
