@@ -1,7 +1,8 @@
 """Fill the model card: text by hand in model_card_template.md, every number from the evaluation and the training.
 
 A place is `{{path}}` or `{{path|form}}`, the path from `evaluation` (report.json) or `training` (training.json), its
-steps divided by "/" since split names may hold dots; `{{table NAME}}` or `{{table NAME SPLIT}}` is a whole table.
+steps divided by "/" since split names may hold dots; `{{table NAME}}` or `{{table NAME SPLIT}}` is a whole table;
+`{{sentence NAME}}` is one of training/model_card_sentences.py.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
+from training.behaviour_table import behaviour_table
 from training.errors import TrainingError
+from training.model_card_sentences import SENTENCES
 from training.report_tables import (
     calibration_table,
     decision_table,
     events_table,
     gains_table,
+    generalisation_table,
     results_table,
+    risks_table,
     shown,
     slices_table,
 )
 
 TEMPLATE_FILE = "model_card_template.md"
 _PLACE = re.compile(r"\{\{\s*(.+?)\s*\}\}")
+_NOT_MEASURED = "Not measured for this model."
 _TABLES: Mapping[str, Callable[..., str]] = {
     "results": results_table,
     "calibration": calibration_table,
@@ -32,6 +38,9 @@ _TABLES: Mapping[str, Callable[..., str]] = {
     "events": events_table,
     "decisions": decision_table,
     "slices": slices_table,
+    "risks": lambda report: risks_table(report) or _NOT_MEASURED,
+    "generalisation": lambda report: _optional(generalisation_table, report, "generalisation"),
+    "behaviour": lambda report: _optional(behaviour_table, report, "behaviour"),
 }
 _FORMS: Mapping[str, Callable[[Any], str]] = {
     "text": str,
@@ -97,6 +106,8 @@ def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[st
             raise CardError(
                 f"{{{{{place}}}}}: {error} is not there; expected one of {list(tables)} and a split"
             ) from error
+    if place.startswith("sentence "):
+        return _sentence(place, facts["training"])
     path, _, form = place.partition("|")
     value: Any = facts
     for step in path.strip().split("/"):
@@ -110,3 +121,17 @@ def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[st
         raise CardError(f"{{{{{place}}}}}: form {error} is unknown; expected one of {list(_FORMS)}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise CardError(f"{{{{{place}}}}}: {type(value).__name__} has no form {form.strip()!r}") from error
+
+
+def _sentence(place: str, training: Mapping[str, Any]) -> str:
+    name = place.split(maxsplit=1)[1]
+    if name not in SENTENCES:
+        raise CardError(f"{{{{{place}}}}}: expected one of {list(SENTENCES)}")
+    try:
+        return SENTENCES[name](training)
+    except KeyError as error:
+        raise CardError(f"{{{{{place}}}}}: training.json lacks {error}; train again") from error
+
+
+def _optional(fill: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any], part: str) -> str:
+    return fill(report[part]) if part in report else _NOT_MEASURED
