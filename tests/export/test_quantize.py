@@ -178,7 +178,7 @@ def test_write_int8_tries_slower_settings_until_one_passes_and_stops_when_none_d
     assert facts["setting"] == SETTINGS[2].name
     assert [refused["agreement"] for refused in facts["refused_settings"]] == [0.97, 0.98]
     agreements = iter([0.97, 0.98, 0.984])
-    with pytest.raises(QuantizationError, match="gives 98.40% of 100 texts"):
+    with pytest.raises(QuantizationError, match=r"gives 98\.40% of 100 texts"):
         write_int8(tiny_classifier, encoder, 1.5, tmp_path / "model_int8.xml")
 
 
