@@ -60,7 +60,7 @@ class TweetsHandler:
         config = self._config
         device = _device(properties.get("gpu_id"))
         engine, why = open_engine(config.engine, bundle, device, config.torch_threads, config.precision)
-        thresholds = config.thresholds(bundle.thresholds)
+        thresholds = config.thresholds(bundle.thresholds, bundle.facts)
         batch_tokens = config.batch_tokens or engine.batch_tokens
         self._classifier = Classifier(bundle, engine, thresholds, batch_tokens, config.cache_bytes)
         difference = self._classifier.replay_golden()
