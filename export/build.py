@@ -30,7 +30,7 @@ REFUSALS = (
 
 
 def build(
-    model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None], int8: bool = False
+    model_dir: Path, bundle_dir: Path, archive: Path, say: Callable[[str], None], int8: bool = True
 ) -> dict[str, Any]:
     """Build an archive and prove that it answers as the training process did.
 
@@ -39,7 +39,7 @@ def build(
         bundle_dir: where the bundle is left, for readers other than TorchServe.
         archive: the .mar to write; beside it come `.manifest.json` and `.golden.json`.
         say: takes one line a step.
-        int8: also quantise the network for OpenVINO.
+        int8: quantise the network for OpenVINO too.
 
     Returns:
         The manifest.
