@@ -49,13 +49,23 @@ class RestError:
     headers: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
+    def place(self) -> str:
         """The location that answers it."""
-        return f"@e{self.causes[0]}"
+        if self.code == "UNAVAILABLE":
+            return "@unavailable"  # the template names it, too
+        return _place(self.causes[0])
+
+
+# nginx raises these before it has an address, and goes to no named location without one.
+EARLY = (400, 408, 414, 494, 495, 496, 497, 501)
+
+
+def _place(cause: int) -> str:
+    return f"/_errors/{cause}" if cause in EARLY else f"@e{cause}"
 
 
 REST_ERRORS = (
-    RestError(400, "BAD_REQUEST", "this is no HTTP/1.1 request over TLS", (400, 497)),
+    RestError(400, "BAD_REQUEST", "the request is malformed; send HTTP/1.1 over TLS", (400, 497)),
     RestError(
         401,
         "UNAUTHENTICATED",
@@ -162,31 +172,31 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def _rest_errors() -> str:
-    lines = [f"error_page {' '.join(map(str, error.causes))} = {error.name};" for error in REST_ERRORS]
-    lines.append("error_page 502 503 = @unavailable;")
+    lines = [f"error_page {' '.join(map(str, error.causes))} = {error.place};" for error in REST_ERRORS]
     for error in REST_ERRORS:
-        lines.append(_rest_error_location(error, error.name))
-    (unavailable,) = (error for error in REST_ERRORS if error.code == "UNAVAILABLE")
-    lines.append(_rest_error_location(unavailable, "@unavailable"))
-    return "\n".join(dict.fromkeys(lines)) + "\n"
-
-
-def _rest_error_location(error: RestError, name: str) -> str:
-    body = json.dumps(
-        {"error": {"code": error.code, "message": error.message, "request_id": "$id"}}, separators=(",", ":")
-    )
-    headers = "".join(f"    add_header {header} always;\n" for header in (*error.headers, "X-Request-Id $id"))
-    return f"location {name} {{\n    default_type application/json;\n{headers}    return {error.status} '{body}';\n}}"
+        body = {"error": {"code": error.code, "message": error.message, "request_id": "$id"}}
+        headers = [*error.headers, "X-Request-Id $id"]
+        lines.append(
+            _error_location(
+                error.place, "application/json", headers, error.status, json.dumps(body, separators=(",", ":"))
+            )
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _grpc_errors() -> str:
-    lines = [f"error_page {cause} = @g{cause};" for cause in GRPC_ERRORS]
-    lines += [f"error_page {cause} = @g{same};" for cause, same in _GRPC_SAME.items()]
+    lines = [f"error_page {cause} = {_place(cause)};" for cause in GRPC_ERRORS]
+    lines += [f"error_page {cause} = {_place(same)};" for cause, same in _GRPC_SAME.items()]
     for cause, (status, message) in GRPC_ERRORS.items():
-        headers = {"grpc-status": status, "grpc-message": f"'{message}'", "x-request-id": "$id"}
-        written = "".join(f"    add_header {name} {value} always;\n" for name, value in headers.items())
-        lines.append(f"location @g{cause} {{\n    default_type application/grpc;\n{written}    return 200 '';\n}}")
+        headers = [f"grpc-status {status}", f"grpc-message '{message}'", "x-request-id $id"]
+        lines.append(_error_location(_place(cause), "application/grpc", headers, 200, ""))
     return "\n".join(lines) + "\n"
+
+
+def _error_location(place: str, content_type: str, headers: list[str], status: int, body: str) -> str:
+    head = f"location {place} {{\n" if place.startswith("@") else f"location = {place} {{\n    internal;\n"
+    written = "".join(f"    add_header {header} always;\n" for header in headers)
+    return f"{head}    default_type {content_type};\n{written}    return {status} '{body}';\n}}"
 
 
 _AUTH = """    location = /_auth {

@@ -147,8 +147,8 @@ def _path(value: Any, root: Path) -> Path:
 
 
 def _host_names(value: Any) -> tuple[str, ...]:
-    names = value if isinstance(value, list) else [None]
-    if not all(isinstance(name, str) and _HOST_NAME.fullmatch(name) for name in names):
+    names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else [""]
+    if (isinstance(value, list) and len(names) < len(value)) or not all(map(_HOST_NAME.fullmatch, names)):
         raise ValueError("a list of host names without ports")
     return tuple(name.lower() for name in names)
 
