@@ -61,7 +61,10 @@ def test_smuggling_when_tried_then_4xx_and_server_hears_nothing(
         (("Transfer-Encoding : chunked", "Content-Length: 4"), "fire"),  # nginx drops a name with a space
         (("Transfer_Encoding: chunked", "Content-Length: 4"), "fire"),
         (("X: y\r\n folded: z", "Content-Length: 4"), "fire"),
-        (("Transfer-Encoding: chunked",), "4;x=\r\nfire\r\n0\r\n\r\n" + SMUGGLED),  # CVE-2026-33870 of the server's netty
+        (
+            ("Transfer-Encoding: chunked",),
+            "4;x=\r\nfire\r\n0\r\n\r\n" + SMUGGLED,
+        ),  # CVE-2026-33870 of the server's netty
         (("Transfer-Encoding: chunked",), '4;x="\r\n";\r\nfire\r\n0\r\n\r\n' + SMUGGLED),
         (("Content-Length: 4",), "fire" + SMUGGLED),
         (("Transfer-Encoding: chunked",), "4\r\nfire\r\n0\r\nX-Trailer: describe\r\n\r\n"),
@@ -137,7 +140,9 @@ def test_key_guessing_when_hundreds_are_tried_then_all_401(fake_gateway: Gateway
         http.client.HTTPSConnection("127.0.0.1", fake_gateway.settings.rest_address.port, context=context)
     ) as connection:
         for guess in guesses:
-            connection.request("POST", PREDICT, body=b"x", headers={"Authorization": f"Bearer {guess}".encode("latin-1")})
+            connection.request(
+                "POST", PREDICT, body=b"x", headers={"Authorization": f"Bearer {guess}".encode("latin-1")}
+            )
             answer = connection.getresponse()
             assert answer.status == 401
             assert answer.getheader("WWW-Authenticate") == "Bearer"
@@ -236,8 +241,12 @@ def test_text_when_put_anywhere_in_a_request_then_in_no_file_of_the_gateway(
     fake.plan = ["ok", 503, 500, 500, (400, {"error": {"code": "EMPTY_TEXT", "message": "m"}}), "hang"]
     for _ in range(5):
         fake_gateway.predict(SECRET)
-    fake_gateway.ask(path=f"/{SECRET}?{SECRET}", body=SECRET.encode(), headers={"X-Tweet": SECRET, "User-Agent": SECRET})
-    fake_gateway.ask(path=f"{PREDICT}?text={SECRET}", body=b"x", headers={"Referer": SECRET, "X-Request-Id": f"{SECRET} "})
+    fake_gateway.ask(
+        path=f"/{SECRET}?{SECRET}", body=SECRET.encode(), headers={"X-Tweet": SECRET, "User-Agent": SECRET}
+    )
+    fake_gateway.ask(
+        path=f"{PREDICT}?text={SECRET}", body=b"x", headers={"Referer": SECRET, "X-Request-Id": f"{SECRET} "}
+    )
     fake_gateway.send_raw(raw(fake_gateway, f"Content-Length: {10**9}", f"X-Tweet: {SECRET}"))
     fake_gateway.send_raw(raw(fake_gateway, "Content-Length: 0", line=f"{SECRET.upper()} /{SECRET} HTTP/1.1"))
     fake_gateway.send_raw(raw(fake_gateway, "Content-Length: -1", line=f"POST {PREDICT}?{SECRET} HTTP/1.1"))

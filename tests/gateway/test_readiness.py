@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway_readiness import CRASHES, STATE_S, Prober
-from tests.gateway.fake_server import FakeServer, write_golden
-from tests.gateway.gateway_process import DEFAULTS, REPOSITORY, GatewayProcess
 from gateway_settings import read_gateway_settings
 from server_settings import Address
+from tests.gateway.fake_server import FakeServer, write_golden
+from tests.gateway.gateway_process import DEFAULTS, REPOSITORY, GatewayProcess
 from tests.serving.torchserve_process import Ports
 
 

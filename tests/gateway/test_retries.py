@@ -74,7 +74,9 @@ def test_server_when_started_again_then_waiting_requests_are_answered(
     with GatewayProcess.start(fake.ports, golden, {"recover_wait_s": 60, "deadline_s": 90}) as gateway:
         answers: list[Answer] = []
         clients = [
-            threading.Thread(target=lambda number=number: answers.append(gateway.predict(f"tweet {number}", timeout_s=120)))
+            threading.Thread(
+                target=lambda number=number: answers.append(gateway.predict(f"tweet {number}", timeout_s=120))
+            )
             for number in range(8)
         ]
         for client in clients:
