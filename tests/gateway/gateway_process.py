@@ -197,9 +197,9 @@ class GatewayProcess:
             answer = connection.getresponse()
             return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
-    def predict(self, text: str, **options: Any) -> Answer:
+    def predict(self, text: str, headers: Mapping[str, str] | None = None, **options: Any) -> Answer:
         """Ask for one tweet as plain text."""
-        return self.ask(body=text.encode(), headers={"Content-Type": "text/plain"}, **options)
+        return self.ask(body=text.encode(), headers={"Content-Type": "text/plain", **(headers or {})}, **options)
 
     def send_raw(self, data: bytes, timeout_s: float = 20) -> bytes:
         """Send bytes that need not be HTTP over TLS and return all that comes back until the end or the time."""
