@@ -23,6 +23,7 @@ COPY training/ training/
 COPY export/ export/
 COPY handler/ handler/
 COPY model/ model/
+COPY scripts/verify_archive.py scripts/archive_*.py scripts/
 RUN /venv/bin/python -m export
 
 FROM serving
@@ -37,10 +38,14 @@ COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
 COPY scripts/serve.py scripts/golden_answers.py scripts/java_runtime.py scripts/server_*.py scripts/
+COPY scripts/verify_archive.py scripts/archive_*.py scripts/
 COPY --from=export /source/model_store/ model_store/
+# The public half only: whoever replaces the archive in the model store has no key that this image trusts.
+COPY --from=export /source/.keys/trusted/ .keys/trusted/
 ENV PATH=/venv/bin:$PATH
 USER server
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "scripts/serve.py", "status"]
 ENTRYPOINT ["tini", "--"]
-CMD ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", "config.properties", "--model-store", "model_store", "--models", "tweets.mar"]
+# The archive is verified first: `sh -c` becomes the server, so that signals still reach it.
+CMD ["sh", "-c", "python scripts/verify_archive.py model_store/tweets.mar && exec torchserve --start --foreground --ncs --ts-config config.properties --model-store model_store --models tweets.mar"]
