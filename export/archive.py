@@ -107,10 +107,8 @@ def manifest_path(archive: Path) -> Path:
     return archive.with_suffix(".manifest.json")
 
 
-def write_manifest(
-    archive: Path, model_version: str, inputs: str, golden_sha256: str | None = None
-) -> dict[str, Any]:
-    """Write and return the manifest: hashes of the contents, of the archive, of its inputs and served golden answers."""
+def write_manifest(archive: Path, model_version: str, inputs: str, golden_sha256: str | None = None) -> dict[str, Any]:
+    """Write and return the manifest: hashes of contents, archive, inputs and served golden answers."""
     manifest = {
         "model_version": model_version,
         "files": content_hashes(archive),

@@ -56,7 +56,7 @@ def verify_archive(archive: Path, trusted_keys: Path, contents: bool = True) -> 
         archive: the .mar; `NAME.manifest.json` and `NAME.manifest.sig` lie in its folder.
         trusted_keys: folder of public keys, one PEM file each.
         contents: unpack and hash every file too. Without it the hash of the whole file is compared, which finds the
-            same changes; with it the names of the changed files are told, and a signed archive that lies about itself
+            same changes; with it the changed files are named, and a signed archive that lies about itself
             is found.
 
     Returns:
@@ -74,8 +74,8 @@ def verify_archive(archive: Path, trusted_keys: Path, contents: bool = True) -> 
     if (found_bytes, found_hash) != (manifest["archive_bytes"], manifest["archive_sha256"]):
         raise ArchiveRefusedError(
             f"{archive.name} has {found_bytes} bytes, sha256 {found_hash[:16]}; its signed manifest says "
-            f"{manifest['archive_bytes']} bytes, {str(manifest['archive_sha256'])[:16]}{_differing(archive, manifest)}; "
-            "copy it again or build it again: make archive"
+            f"{manifest['archive_bytes']} bytes, {str(manifest['archive_sha256'])[:16]}{_differing(archive, manifest)}"
+            "; copy it again or build it again: make archive"
         )
     _check_golden(archive, manifest)
     found = entries(archive)
@@ -107,8 +107,8 @@ def load_trusted_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
         keys[path.stem] = key
     if not keys:
         raise ArchiveRefusedError(
-            f"no trusted key in {folder}; expected at least one NAME.pem: `make archive` makes one and trusts it, or copy "
-            "the public key of whoever built the archive there"
+            f"no trusted key in {folder}; expected at least one NAME.pem: `make archive` makes one and trusts it, or "
+            "copy the public key of whoever built the archive there"
         )
     return keys
 
@@ -117,8 +117,8 @@ def _signer(signed: bytes, archive: Path, trusted_keys: Path) -> tuple[str, str]
     signature_file = archive.with_suffix(".manifest.sig")
     if not signature_file.is_file():
         raise ArchiveRefusedError(
-            f"{signature_file.name} is missing: {archive.name} is not signed; build it again: make archive, or copy the "
-            "signature with it"
+            f"{signature_file.name} is missing: {archive.name} is not signed; build it again: make archive, or copy "
+            "the signature with it"
         )
     signature = _read(signature_file, SIGNATURE_BYTES)
     keys = load_trusted_keys(trusted_keys)
@@ -129,9 +129,9 @@ def _signer(signed: bytes, archive: Path, trusted_keys: Path) -> tuple[str, str]
             continue
         return name, key_id_of(key)
     raise ArchiveRefusedError(
-        f"the signature of {archive.stem}.manifest.json is of none of the trusted keys ({', '.join(keys)}): the manifest "
-        f"was changed or somebody else signed it; build it again: make archive, or trust its builder: copy the public "
-        f"key to {trusted_keys}"
+        f"the signature of {archive.stem}.manifest.json is of none of the trusted keys ({', '.join(keys)}): the "
+        f"manifest was changed or somebody else signed it; build it again: make archive, or trust its builder: "
+        f"copy the public key to {trusted_keys}"
     )
 
 
@@ -140,7 +140,9 @@ def _parse(signed: bytes, name: str) -> dict[str, Any]:
         manifest = json.loads(signed)
         wrong = [key for key, kind in MANIFEST_FIELDS.items() if not isinstance(manifest.get(key), kind)]
     except (ValueError, AttributeError) as error:
-        raise ArchiveRefusedError(f"{name} is no JSON object ({error}); build the archive again: make archive") from error
+        raise ArchiveRefusedError(
+            f"{name} is no JSON object ({error}); build the archive again: make archive"
+        ) from error
     if wrong:
         raise ArchiveRefusedError(f"{name}: {wrong} are missing or of the wrong type; build it again: make archive")
     return dict(manifest)
@@ -151,9 +153,13 @@ def _read(path: Path, limit_bytes: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit_bytes + 1)
     except OSError as error:
-        raise ArchiveRefusedError(f"{path.name} cannot be read ({error.strerror}); build the archive: make archive") from None
+        raise ArchiveRefusedError(
+            f"{path.name} cannot be read ({error.strerror}); build the archive: make archive"
+        ) from None
     if len(content) > limit_bytes:
-        raise ArchiveRefusedError(f"{path.name} is longer than {limit_bytes} bytes; build the archive again: make archive")
+        raise ArchiveRefusedError(
+            f"{path.name} is longer than {limit_bytes} bytes; build the archive again: make archive"
+        )
     return content
 
 
@@ -192,6 +198,6 @@ def _check_golden(archive: Path, manifest: dict[str, Any]) -> None:
     expected = manifest.get("golden_sha256")
     if expected is not None and golden.is_file() and _size_and_hash(golden)[1] != expected:
         raise ArchiveRefusedError(
-            f"{golden.name} differs from the signed manifest: a server would be held against wrong answers; copy it again "
-            "or build the archive again: make archive"
+            f"{golden.name} differs from the signed manifest: a server would be held against wrong answers; copy it "
+            "again or build the archive again: make archive"
         )

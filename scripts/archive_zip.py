@@ -78,7 +78,7 @@ def check_archiver_manifest(archive: Path, found: list[zipfile.ZipInfo]) -> None
     names = {entry.filename: entry for entry in found}
     if ARCHIVER_MANIFEST not in names or names[ARCHIVER_MANIFEST].file_size > MAX_MANIFEST_BYTES:
         raise ArchiveRefusedError(
-            f"{archive.name} holds no {ARCHIVER_MANIFEST} below {MAX_MANIFEST_BYTES} bytes; build it again: make archive"
+            f"{archive.name} holds no {ARCHIVER_MANIFEST} below {MAX_MANIFEST_BYTES} bytes; build it: make archive"
         )
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -91,8 +91,8 @@ def check_archiver_manifest(archive: Path, found: list[zipfile.ZipInfo]) -> None
         raise ArchiveRefusedError(f"{ARCHIVER_MANIFEST}: runtime is {runtime!r}; expected 'python'")
     if "requirementsFile" in named:
         raise ArchiveRefusedError(
-            f"{ARCHIVER_MANIFEST}: requirementsFile is {named['requirementsFile']!r}; expected none: an archive installs "
-            "nothing, its packages are locked in requirements/"
+            f"{ARCHIVER_MANIFEST}: requirementsFile is {named['requirementsFile']!r}; expected none: an archive "
+            "installs nothing, its packages are locked in requirements/"
         )
     for key, value in named.items():
         if not isinstance(value, str) or value not in names:

@@ -37,7 +37,9 @@ def test_sign_when_done_twice_then_uses_the_same_key(manifest: Path, tmp_path: P
     assert sign(manifest, tmp_path / "keys").read_bytes() == first
 
 
-def test_is_signed_when_the_manifest_changed_or_the_signature_is_gone_then_false(manifest: Path, tmp_path: Path) -> None:
+def test_is_signed_when_the_manifest_changed_or_the_signature_is_gone_then_false(
+    manifest: Path, tmp_path: Path
+) -> None:
     signature = sign(manifest, tmp_path / "keys")
     assert not is_signed(manifest, tmp_path / "other")
     manifest.write_text("{ }")

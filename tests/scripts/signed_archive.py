@@ -13,7 +13,12 @@ from export.signing import PUBLIC_KEY, TRUSTED, sign
 MANIFEST = {
     "createdOn": "25/11/2026 12:00:00",
     "runtime": "python",
-    "model": {"modelName": "tweets", "handler": "tweets_handler.py", "modelVersion": "1", "configFile": "model-config.yaml"},
+    "model": {
+        "modelName": "tweets",
+        "handler": "tweets_handler.py",
+        "modelVersion": "1",
+        "configFile": "model-config.yaml",
+    },
     "archiverVersion": "0.12.0",
 }
 FILES = {
@@ -50,9 +55,19 @@ def write_zip(
     return archive
 
 
-def seal(archive: Path, keys: Path, files: Mapping[str, bytes] = FILES, **changes: object) -> Path:
-    """Write manifest and signature of an archive, whatever is in it, and return the folder of trusted keys."""
+def seal(archive: Path, keys: Path, files: Mapping[str, bytes] | None = None, **changes: object) -> Path:
+    """Write manifest and signature of an archive and return the folder of trusted keys.
+
+    Args:
+        archive: the file, whatever is in it.
+        keys: folder of the key pair; made when it is not there.
+        files: what the manifest says is in it; None: what zipfile sees.
+        changes: of the manifest.
+    """
     content = archive.read_bytes()
+    if files is None:
+        with zipfile.ZipFile(archive) as opened:
+            files = {name: opened.read(name) for name in opened.namelist() if name != MAR_MANIFEST}
     manifest = {
         "model_version": "1",
         "files": {name: hashlib.sha256(value).hexdigest() for name, value in files.items()},

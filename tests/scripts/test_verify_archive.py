@@ -98,7 +98,9 @@ def test_verify_when_the_manifest_was_edited_to_fit_then_refused(archive: Path, 
     assert "of none of the trusted keys (this-machine)" in refusal(archive, trusted)
 
 
-def test_verify_when_another_key_signed_then_refused_until_its_public_half_is_trusted(archive: Path, keys: Path) -> None:
+def test_verify_when_another_key_signed_then_refused_until_its_public_half_is_trusted(
+    archive: Path, keys: Path
+) -> None:
     trusted = seal(archive, keys)
     foreign = keys.with_name("foreign")
     seal(archive, foreign)
@@ -137,7 +139,8 @@ def test_verify_when_the_served_golden_answers_were_changed_then_refused(archive
 
 
 @pytest.mark.parametrize(
-    "manifest", [b"[]", b"not JSON", b"{}", b'{"model_version": "1", "files": [], "archive_sha256": "", "archive_bytes": 1}']
+    "manifest",
+    [b"[]", b"not JSON", b"{}", b'{"model_version": "1", "files": [], "archive_sha256": "", "archive_bytes": 1}'],
 )
 def test_verify_when_a_signed_manifest_is_none_then_refused(archive: Path, keys: Path, manifest: bytes) -> None:
     trusted = seal(archive, keys)
@@ -193,7 +196,16 @@ def test_verify_when_a_signed_zip_can_be_read_in_two_ways_then_refused(
 @pytest.mark.parametrize(
     "name",
     [
-        *("../evil.py", "bundle/../../evil.py", "/etc/cron.d/evil", "//evil", "C:/evil", "C:evil", "a\\..\\evil", "./evil"),
+        *(
+            "../evil.py",
+            "bundle/../../evil.py",
+            "/etc/cron.d/evil",
+            "//evil",
+            "C:/evil",
+            "C:evil",
+            "a\\..\\evil",
+            "./evil",
+        ),
         *("bundle//evil", "..", "evil\n.py", "evil\x1b.py", "caf\u00e9.py", "x" * 300),
     ],
 )
