@@ -1,6 +1,7 @@
 """List what is served, as a CycloneDX bill of materials: locked packages, torch, the server's jar, the model.
 
-Built at a release and by a test, not committed: it follows from the lock, the jar and the archive. The same inputs give the same bytes.
+Built at a release and by a test, not committed: it follows from the lock, the jar and the archive, and the same inputs
+give the same bytes.
 """
 
 from __future__ import annotations

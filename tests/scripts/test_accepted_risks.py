@@ -7,16 +7,15 @@ import hashlib
 import re
 import warnings
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
-import ts
 import yaml
 
+from frontend.build import torchserve_jar
 from tests.conftest import ROOT
 
-JAR = Path(ts.__file__).parent / "frontend" / "model-server.jar"
+JAR = torchserve_jar()
 REACHABLE = {"gateway", "loopback", "no"}
 
 

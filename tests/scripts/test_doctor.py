@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import ts
 
 import doctor
 import doctor_machine
 from doctor_properties import KNOWN, check_properties
+from frontend.build import torchserve_jar
 from tests.conftest import ROOT
 from tests.scripts.broken_configurations import (
     BROKEN,
@@ -60,8 +60,7 @@ def test_our_own_settings_when_examined_then_nothing_is_wrong() -> None:
 
 def test_known_keys_when_compared_with_torchserves_own_then_the_same() -> None:
     """The names stand as constants in the jar's class; read without Java."""
-    jar = Path(ts.__file__).parent / "frontend" / "model-server.jar"
-    with zipfile.ZipFile(jar) as opened:
+    with zipfile.ZipFile(torchserve_jar()) as opened:
         content = opened.read("org/pytorch/serve/util/ConfigManager.class")
     constants = {found.decode() for found in re.findall(rb"\x01\x00.([a-z][a-z0-9_]{3,60})", content)}
     of_the_launcher = {"plugins_path", "vmargs"}
