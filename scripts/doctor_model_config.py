@@ -87,7 +87,8 @@ def _keys_and_types(values: Mapping[Any, Any], file: str) -> Iterator[Finding]:
 
 def _workers(values: Mapping[Any, Any], file: str) -> Iterator[Finding]:
     least, most = values.get("minWorkers"), values.get("maxWorkers")
-    if isinstance(least, int) and not (isinstance(most, int) and most >= int(least)):
+    enough = isinstance(least, int) and isinstance(most, int) and most >= least
+    if isinstance(least, int) and not enough:
         found = f"minWorkers {least} with maxWorkers {most}"
         expected = "maxWorkers of at least minWorkers; else TorchServe starts one worker a core"
         yield error(f"{file}: maxWorkers", found, expected, f"set maxWorkers: {least}")

@@ -219,8 +219,10 @@ class Rollout:
     def _place(self, name: str) -> Place:
         slot = self._slot(name)
         settings = read_settings(slot.folder)
-        listeners = (settings.inference, settings.management, settings.grpc)
-        return Place(Target(*(f"{one.host}:{one.port}" for one in listeners), str(slot.golden)), name)
+        rest, management, grpc = (
+            f"{one.host}:{one.port}" for one in (settings.inference, settings.management, settings.grpc)
+        )
+        return Place(Target(rest, management, grpc, str(slot.golden)), name)
 
     def _slot(self, name: str) -> Slot:
         return Slot((self._options.root / SLOTS / name).resolve())
@@ -247,7 +249,7 @@ class Rollout:
         try:
             count = check_golden(place.target.address("server_rest"), self._options.root / place.target.golden_file)
             _, body = ask(place.target.address("server_management"), "/models/tweets?customized=true")
-            facts = json.loads(json.loads(body)[0]["customizedMetadata"])
+            facts = json.loads(body)[0]["customizedMetadata"]
             self._say(f"{word}: {where}, model {facts['model_version']}, {count} golden tweets answered right")
         except (WrongAnswersError, OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
             self._say(f"{word}: {where}, does not answer right ({type(error).__name__})")

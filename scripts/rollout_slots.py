@@ -143,8 +143,9 @@ def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: I
         target.chmod(0o444)
     verified = verify_archive(slot.folder / ARCHIVE, trusted_keys)
     (slot.folder / "frontend").mkdir()
-    for link, target in {CLASSES: CLASSES, "io": CLASSES / "io", "org": CLASSES / "org", LOGGING: LOGGING}.items():
-        (slot.folder / link).symlink_to((root / target).resolve())
+    links = {CLASSES: CLASSES, Path("io"): CLASSES / "io", Path("org"): CLASSES / "org", LOGGING: LOGGING}
+    for link, original in links.items():
+        (slot.folder / link).symlink_to((root / original).resolve())
     (slot.folder / CONFIG).write_text(_config(root, set(taken)), encoding="utf-8")
     return slot, verified
 
