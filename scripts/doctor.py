@@ -60,7 +60,7 @@ def examine(root: Path, bin_dir: Path, environment: Mapping[str, str], with_port
         with_ports: look for free ports and an own temporary folder too; a start looks for itself, and waits.
     """
     findings = [*_settings(root), *_files(root, environment), *check_variables(environment)]
-    findings += [*check_programs(root, bin_dir, environment), *check_disk(root, unpacked_bytes(root))]
+    findings += [*check_programs(root, bin_dir, environment), *check_disk(root, environment, unpacked_bytes(root))]
     if with_ports:
         findings += check_temporary_folder(root, environment)
         try:

@@ -102,11 +102,12 @@ def check_variables(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield warning("TS_CONFIG_FILE", found, "unset", "unset TS_CONFIG_FILE")
 
 
-def check_disk(root: Path, archive_bytes: int) -> Iterator[Finding]:
+def check_disk(root: Path, environment: Mapping[str, str], archive_bytes: int) -> Iterator[Finding]:
     """Check the room for the unpacked archive and for logs.
 
     Args:
         root: logs go below it.
+        environment: LOG_LOCATION is read from it.
         archive_bytes: size of the archive unpacked.
     """
     needed = {Path(tempfile.gettempdir()): UNPACKED_TIMES * archive_bytes, root: LOGS_BYTES}
@@ -114,8 +115,9 @@ def check_disk(root: Path, archive_bytes: int) -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free
         if free < size:
             yield error(f"disk at {folder}", f"{free >> 20} MB free", f"{size >> 20} MB", "make room")
-    if not os.access(root, os.W_OK):
-        yield error(f"disk at {root}", "not writable", "a folder for logs", "start as the user that owns it")
+    logs = root / environment.get("LOG_LOCATION", "logs")
+    if not os.access(logs if logs.exists() else root, os.W_OK):
+        yield error(f"disk at {logs}", "not writable", "a folder for logs", "start as the user that owns it")
 
 
 def _package(name: str, pinned: str | None) -> Iterator[Finding]:

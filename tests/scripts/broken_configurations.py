@@ -1,6 +1,7 @@
 """A whole installation in miniature, and the ways to break it that the doctor must find.
 
-`python -m tests.scripts.broken_configurations --out reports/reliability/doctor.json` writes what it says of each.
+`PYTHONPATH=scripts python -m tests.scripts.broken_configurations --out reports/reliability/doctor.json` writes what it
+says of each.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import doctor
-from tests.conftest import ROOT
 from tests.scripts.signed_archive import FILES, seal, write_zip
 from tests.serving.torchserve_process import Ports, write_config
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
