@@ -92,6 +92,7 @@ def _packages(root: Path) -> dict[str, Any]:
         raise SbomError(f"cyclonedx-py refused {LOCK}: {result.stderr.strip()[-500:]}; `make sbom` brings it")
     bill: dict[str, Any] = json.loads(result.stdout)
     for component in bill["components"]:
+        component.pop("description", None)  # the lock's line with all hashes, which stand below once more
         # Where a package was fetched from is a machine's business; its hashes say which file it is.
         for reference in component.get("externalReferences", []):
             reference.pop("comment", None)

@@ -56,11 +56,8 @@ def test_bill_when_made_then_holds_every_locked_package_torch_the_jar_and_the_mo
 
 
 def test_bill_when_made_then_tells_nothing_of_the_machine(root: Path, bill: dict[str, Any]) -> None:
-    text = json.dumps(bill)
-    assert str(root) not in text
-    assert "://" not in re.sub(r'"\$schema": "[^"]*"', "", text).replace("https://cyclonedx.org", "").replace(
-        "https://github.com/CycloneDX", ""
-    )
+    assert str(root) not in json.dumps(bill)
+    assert "://" not in json.dumps(bill["components"])  # no address of a registry
 
 
 def test_bill_when_there_is_no_archive_then_says_how_to_build_it(

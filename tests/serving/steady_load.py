@@ -75,7 +75,7 @@ class SteadyLoad:
             try:
                 self._ask(connection)
                 is_used = True
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
                 with self._lock:
                     if is_used:
                         self.counts.reconnected += 1
