@@ -67,6 +67,7 @@ def build(
         served = archive.with_suffix(".golden.json")
         served.write_text(json.dumps(golden, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
         manifest = write_manifest(archive, bundle.model_version, inputs, golden_sha256=sha256_of(served))
+        say(f"signing it with the key in {keys} ...")
         sign(manifest_path(archive), keys)
         prove(archive, keys)
     except (VerifyError, SigningError):
