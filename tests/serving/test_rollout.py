@@ -12,19 +12,19 @@ import pytest
 
 from rollout_slots import SLOTS, Slot
 from tests.conftest import ROOT
+from tests.gateway.gateway_process import GatewayProcess, require_nginx
 from tests.serving.canned_archive import build_canned_archive
 from tests.serving.steady_load import SteadyLoad
 from tests.serving.torchserve_process import Ports, make_root
 
 SWITCHES = 2  # under load: one promote, one rollback
 pytestmark = pytest.mark.serving
-gateway_process = pytest.importorskip("tests.gateway.gateway_process", reason="there is no gateway to switch")
 
 
 def test_promote_bad_promotes_and_rollback_when_under_load_then_every_request_is_answered_right(
     tmp_path: Path,
 ) -> None:
-    gateway_process.require_nginx()
+    require_nginx()
     keys = tmp_path / "keys"
     one = build_canned_archive(tmp_path / "one", keys, "one", "Flood")
     two = build_canned_archive(tmp_path / "two", keys, "two", "Flood w")
@@ -37,7 +37,7 @@ def test_promote_bad_promotes_and_rollback_when_under_load_then_every_request_is
     root = make_root(tmp_path / "root", Ports.free())
     (root / "deploy").symlink_to(ROOT / "deploy")  # the gateway's templates
     # No server yet: the first promote takes the place of none.
-    with gateway_process.GatewayProcess.start(Ports.free(), one.with_suffix(".golden.json")) as gateway:
+    with GatewayProcess.start(Ports.free(), one.with_suffix(".golden.json")) as gateway:
 
         def rollout(command: str, *words: str) -> subprocess.CompletedProcess[str]:
             options = ["--root", str(root), "--settings", str(gateway.file), "--trusted-keys", str(keys / "trusted")]
