@@ -14,7 +14,7 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive test check train loadtest lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest lock clean gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -42,6 +42,17 @@ image: setup ## build the images of server and gateway, with docker or podman or
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@$(BIN)/python -m export --if-stale
 
+doctor: ## say what is wrong with settings, archive and machine, and how to mend it
+	@$(BIN)/python scripts/doctor.py
+
+sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/sbom.py
+
+audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml holds those that are borne
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/audit.py
+
 test: ## run every test, the ones on a real TorchServe too, with branch coverage
 	$(SETUP) --set dev
 	@$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
@@ -66,5 +77,5 @@ lock: ## write requirements/lock/ from the pinned direct requirements
 
 clean: stop ## remove what was built here, logs and reports (the environment and trained models stay)
 	rm -rf build reports logs .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
-	rm -f model_store/*.mar model_store/*.json
+	rm -f model_store/*.mar model_store/*.json model_store/*.sig
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
