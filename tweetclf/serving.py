@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
 from tweetclf.classifier import DEFAULT_BATCH_TOKENS
 from tweetclf.engines import ENGINE_NAMES
@@ -30,6 +32,9 @@ class HandlerConfig:
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
         not_disaster_below: overrides the bundle's threshold; None keeps it.
         disaster_from: the same for the upper end.
+        audit_log: file of hashes and decisions (tweetclf/audit_log.py); None keeps none.
+        audit_key_file: holds the key of those hashes.
+        audit_max_bytes: size at which that file makes room for a new one.
     """
 
     engine: str = "auto"
@@ -39,6 +44,9 @@ class HandlerConfig:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     not_disaster_below: float | None = None
     disaster_from: float | None = None
+    audit_log: str | None = None
+    audit_key_file: str | None = None
+    audit_max_bytes: int = 10_000_000
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINE_NAMES:
@@ -50,6 +58,14 @@ class HandlerConfig:
         for name in ("not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)
+        _check_number("audit_max_bytes", self.audit_max_bytes, int, 10_000, 1 << 40)
+        for name in ("audit_log", "audit_key_file"):
+            if not isinstance(getattr(self, name), str | None):
+                raise BundleError(f"model-config.yaml: handler.{name} is {getattr(self, name)!r}; expected a path")
+        if bool(self.audit_log) != bool(self.audit_key_file):
+            raise BundleError(
+                "model-config.yaml: one of handler.audit_log and handler.audit_key_file is set; expected both or none"
+            )
         if self.torch_threads == 0:
             object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
 
@@ -69,6 +85,12 @@ class HandlerConfig:
         if unknown:
             raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
         return cls(**section)
+
+    def audit_settings(self) -> AuditSettings | None:
+        """Return the settings of the audit log, or None where there is none."""
+        if not self.audit_log or not self.audit_key_file:
+            return None
+        return AuditSettings(Path(self.audit_log), Path(self.audit_key_file), self.audit_max_bytes)
 
     def thresholds(self, default: Thresholds) -> Thresholds:
         """Return the bundle's thresholds with the operator's in their place."""

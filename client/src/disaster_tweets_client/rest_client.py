@@ -17,8 +17,9 @@ from disaster_tweets_client.retry import TransientError, parse_retry_after
 
 MAX_CONNECTIONS = 32  # kept open; threads beyond it connect anew
 
-# TorchServe answers 503 to a full queue; the others come from gateways before it.
-_TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+# TorchServe answers 503 to a full queue; the others come from gateways before it. 408 closes a connection that was
+# idle too long, and may cross a request on its way (RFC 9110, section 15.5.9).
+_TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 # The whole batch fails with one worker; another takes its place within a second.
 # Source: TorchServe 0.12 WorkerThread.java, which answers 500 and does not try again itself.
 _WORKER_DIED = b"Worker died"
@@ -32,7 +33,8 @@ class RestClient(BaseClient):
         model: the name that the server serves it under.
         timeout_s: seconds that one call may take, all its requests, attempts and waits together. A server
             that sends its answer in drops may exceed it: each wait for bytes is bounded, not their sum.
-        retries: attempts after the first, per request.
+        retries: attempts after the first, per request; None: as many as `timeout_s` allows, which rides out the
+            restart of a server.
         api_key: sent as a bearer token, as TorchServe's token authorization and most gateways want it.
         send_deadline: tell the server until when the answer is of use, so that it drops a request that waited
             too long. It needs clocks that agree; turn it off for a server whose clock is wrong.
@@ -44,7 +46,7 @@ class RestClient(BaseClient):
         model: str = "tweets",
         *,
         timeout_s: float = 30.0,
-        retries: int = 3,
+        retries: int | None = 3,
         api_key: str | None = None,
         send_deadline: bool = True,
     ) -> None:
@@ -80,7 +82,7 @@ class RestClient(BaseClient):
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise TransientError(f"no connection to {self._url} ({_root(error)}); is the server running?") from error
         if _is_transient(response.status_code, response.content):
-            retry_after_s = parse_retry_after(response.headers.get("Retry-After"))
+            retry_after_s = parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
             raise TransientError(f"{self._url} answers HTTP {response.status_code}", retry_after_s)
         return Reply(response.status_code, response.content)
 
