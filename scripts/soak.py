@@ -74,9 +74,8 @@ def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict
 
     def growth(name: str) -> float:
         values = [getattr(sample, name) for sample in samples]
-        return round(
-            statistics.median(values[-quarter:]) - statistics.median(values[quarter : 2 * quarter] or values), 2
-        )
+        second = values[quarter : 2 * quarter] or values
+        return float(round(statistics.median(values[-quarter:]) - statistics.median(second), 2))
 
     later = samples[quarter:] if len(samples) > 4 else samples
     slope = 0.0
@@ -87,6 +86,8 @@ def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict
     latencies_ms = sorted(took_s * 1000 for _, took_s in tally.latencies)
     windows = _windows(tally.latencies)
     drift = windows[-1]["p50_ms"] / windows[len(windows) // 4]["p50_ms"] if windows else 1.0
+    worker_growth_mb = growth("worker_mb")
+    files_growth = {"worker": growth("worker_files"), "front_end": growth("front_end_files")}
     figures = {
         "requests": tally.requests,
         "tweets": tally.tweets,
@@ -96,19 +97,19 @@ def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict
         "latency_windows": windows,
         "latency_drift": round(drift, 2),
         "worker_rss_mb": [round(samples[0].worker_mb, 1), round(samples[-1].worker_mb, 1)],
-        "worker_rss_growth_mb": growth("worker_mb"),
+        "worker_rss_growth_mb": worker_growth_mb,
         "worker_rss_slope_mb_per_minute": round(slope, 3),
         "front_end_rss_mb": [round(samples[0].front_end_mb, 1), round(samples[-1].front_end_mb, 1)],
-        "open_files_growth": {"worker": growth("worker_files"), "front_end": growth("front_end_files")},
+        "open_files_growth": files_growth,
     }
     wrong = (
         [f"{len(tally.problems)} of {tally.requests} answers were wrong, first: {tally.problems[0]}"]
         if tally.problems
         else []
     )
-    if figures["worker_rss_growth_mb"] > limits.worker_growth_mb:
-        wrong.append(f"the worker grew by {figures['worker_rss_growth_mb']} MB; allowed are {limits.worker_growth_mb}")
-    for who, files in figures["open_files_growth"].items():
+    if worker_growth_mb > limits.worker_growth_mb:
+        wrong.append(f"the worker grew by {worker_growth_mb} MB; allowed are {limits.worker_growth_mb}")
+    for who, files in files_growth.items():
         if files > limits.files_growth:
             wrong.append(f"the {who} has {files:g} more open files; allowed are {limits.files_growth}")
     if drift > limits.latency_factor:

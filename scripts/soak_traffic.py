@@ -137,7 +137,7 @@ def ask_v2(connections: Connections, tweets: list[str]) -> str | None:
     status, answer = connections.post(
         "/v2/models/tweets/infer", json.dumps({"inputs": [tensor]}).encode(), "application/json"
     )
-    labels = next((one["data"] for one in answer.get("outputs", ()) if one["name"] == "label"), [])
+    labels: list[Any] = next((one["data"] for one in answer.get("outputs", ()) if one["name"] == "label"), [])
     return _wrong(status, answer, labels, len(tweets))
 
 

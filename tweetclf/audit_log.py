@@ -92,7 +92,7 @@ class AuditLog:
         """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         for index, (item, outcome) in enumerate(zip(request.items, outcomes, strict=True)):
-            line = {
+            line: dict[str, str | int | float | None] = {
                 "time": now,
                 "request_id": request_id,
                 "index": index,

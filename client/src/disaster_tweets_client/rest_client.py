@@ -38,6 +38,8 @@ class RestClient(BaseClient):
         api_key: sent as a bearer token, as TorchServe's token authorization and most gateways want it.
         send_deadline: tell the server until when the answer is of use, so that it drops a request that waited
             too long. It needs clocks that agree; turn it off for a server whose clock is wrong.
+        ca_file: PEM of the authority that signed the server's certificate; None trusts the usual ones.
+        client_certificate: PEM files of a certificate and its key, for a gateway that asks for one.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class RestClient(BaseClient):
         retries: int | None = 3,
         api_key: str | None = None,
         send_deadline: bool = True,
+        ca_file: str | None = None,
+        client_certificate: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(model, timeout_s, retries)
         address = urlsplit(base_url)
@@ -63,6 +67,8 @@ class RestClient(BaseClient):
         adapter = HTTPAdapter(pool_maxsize=MAX_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        self._verify = True if ca_file is None else ca_file
+        self._session.cert = client_certificate
         self._session.headers.update({"Content-Type": "application/json", "User-Agent": "disaster-tweets-client"})
         if api_key is not None:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
@@ -73,7 +79,12 @@ class RestClient(BaseClient):
             headers["x-deadline-ms"] = str(int((time.time() + timeout_s) * 1000))
         try:
             response = self._session.post(
-                self._url, data=payload, headers=headers, timeout=timeout_s, allow_redirects=False
+                self._url,
+                data=payload,
+                headers=headers,
+                timeout=timeout_s,
+                allow_redirects=False,
+                verify=self._verify,
             )
         except requests.Timeout as error:
             raise DeadlineExceededError(f"{self._url} gave no answer in the {timeout_s:.1f} s left") from error
