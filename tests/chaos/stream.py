@@ -56,28 +56,21 @@ class Outcome:
         return round(min(ends) - fault_at, 2) if ends else None
 
 
-@dataclass
-class Probe:
-    """What a client without retries sees meanwhile: one request every now and then, on a connection of its own."""
-
-    seen: collections.Counter[str] = field(default_factory=collections.Counter)
-
-
 class Stream:
     """Threads that ask as fast as answers come, until told to stop.
 
     Args:
         make_client: a client for each thread, with its retries.
-        probe_address: host and port of the REST end point for the one that does not try again.
+        ask_once: asks without trying again, and returns the status; one more thread does it now and then.
         threads: that ask one tweet at a time.
         size: of the lists that one more thread asks; 0 leaves it out.
     """
 
     def __init__(
-        self, make_client: Callable[[], Any], probe_address: tuple[str, int], threads: int = 6, size: int = 8
+        self, make_client: Callable[[], Any], ask_once: Callable[[], int], threads: int = 6, size: int = 8
     ) -> None:
         self._make_client = make_client
-        self._probe_address = probe_address
+        self._ask_once = ask_once
         self._sizes = [1] * threads + ([size] if size else [])
         self._numbers = itertools.count()
         self._stops = threading.Event()
@@ -85,7 +78,7 @@ class Stream:
         self._answers: list[tuple[int, Prediction]] = []
         self._threads: list[threading.Thread] = []
         self.outcome = Outcome()
-        self.probe = Probe()
+        self.seen: collections.Counter[str] = collections.Counter()  # by the one that does not try again
 
     def __enter__(self) -> Stream:
         self._threads = [threading.Thread(target=self._ask, args=(size,)) for size in self._sizes]
@@ -148,16 +141,9 @@ class Stream:
             self._answers += zip(numbers, answers, strict=False)
 
     def _look(self) -> None:
-        host, port = self._probe_address
         while not self._stops.is_set():
-            connection = http.client.HTTPConnection(host, port, timeout=10)
             try:
-                connection.request("POST", "/predictions/tweets", body=b"Dam breaks above the town")
-                response = connection.getresponse()
-                response.read()
-                self.probe.seen[f"HTTP {response.status}"] += 1
+                self.seen[f"HTTP {self._ask_once()}"] += 1
             except (OSError, http.client.HTTPException) as error:
-                self.probe.seen[type(error).__name__] += 1
-            finally:
-                connection.close()
+                self.seen[type(error).__name__] += 1
             time.sleep(PROBE_EVERY_S)

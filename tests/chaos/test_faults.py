@@ -10,29 +10,23 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from disaster_tweets_client import GrpcClient, RestClient
 
 from tests.chaos.faults import FAULTS, Fault, small_disk
+from tests.chaos.recorded import PATIENCE_S, RESPONSE_TIMEOUT_S, SETTINGS, TWEETS_AFTER, TWEETS_BEFORE, Recorded, judge
 from tests.chaos.stream import Stream
 from tests.chaos.supervised_server import SupervisedServer
 from tests.run_record import write_record
 from tests.serving.archive_settings import copy_with_settings
+from tests.serving.settings_server import ask
 from tests.serving.torchserve_process import Ports, make_root
 
 pytestmark = pytest.mark.serving
 
 IS_LONG = "CHAOS" in os.environ
-TWEETS_BEFORE = 60
-TWEETS_AFTER = 120
-PATIENCE_S = 180.0  # of a client: longer than anything takes to heal, on a busy machine too
-RESPONSE_TIMEOUT_S = 8  # in place of 120 s, so that a hung worker is found while the test waits
 QUEUE = 4  # in place of 1,000, so that few clients overflow it
-SETTINGS = {"cache_bytes": "0", "responseTimeout": str(RESPONSE_TIMEOUT_S)}
-
-Recorded = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +51,13 @@ def rest_client(server: SupervisedServer) -> RestClient:
     return RestClient(f"http://127.0.0.1:{server.ports.inference}", timeout_s=PATIENCE_S, retries=None)
 
 
+def ask_once(server: SupervisedServer) -> int:
+    """Ask as a client that does not try again, and return the status."""
+    return ask(server.ports.inference, "POST", "/predictions/tweets", b"Dam breaks above the town", timeout_s=20).status
+
+
 def grpc_client(server: SupervisedServer) -> GrpcClient:
     return GrpcClient(f"127.0.0.1:{server.ports.grpc_inference}", timeout_s=PATIENCE_S, retries=None)
-
-
-def judge(stream: Stream, name: str, fault_at: float, protocol: str, recorded: Recorded) -> None:
-    outcome = stream.outcome
-    recorded.append(
-        {
-            "fault": name,
-            "protocol": protocol,
-            "sent": outcome.sent,
-            "lost": outcome.lost,
-            "wrong": outcome.wrong,
-            "misplaced": outcome.misplaced,
-            "recovered_s": outcome.recovered_s(fault_at),
-            "slowest_s": outcome.slowest_s,
-            "seen_without_retries": dict(stream.probe.seen),
-        }
-    )
-    assert not outcome.errors
-    assert (outcome.lost, outcome.wrong, outcome.misplaced) == (0, 0, 0)
-    assert outcome.answered == outcome.sent >= TWEETS_BEFORE + TWEETS_AFTER
 
 
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"] if IS_LONG else ["REST"])
@@ -90,7 +69,7 @@ def test_a_fault_under_load_costs_no_tweet_its_answer(
         pytest.skip("no small disk: mounting a tmpfs needs root")
     supervised.wait_ready()
     make_client = partial(rest_client if protocol == "REST" else grpc_client, supervised)
-    with Stream(make_client, ("127.0.0.1", supervised.ports.inference)) as stream:
+    with Stream(make_client, partial(ask_once, supervised)) as stream:
         stream.wait_for(TWEETS_BEFORE)
         fault_at = time.monotonic()
         with fault.inflict(supervised):
@@ -113,12 +92,12 @@ if IS_LONG:  # a server of its own, for settings of its own
         with SupervisedServer.start(root, ports) as server:
             server.wait_ready()
             fault_at = time.monotonic()
-            with Stream(partial(rest_client, server), ("127.0.0.1", ports.inference), threads=24, size=64) as stream:
+            with Stream(partial(rest_client, server), partial(ask_once, server), threads=24, size=64) as stream:
                 stream.wait_for(TWEETS_BEFORE + 3 * TWEETS_AFTER, PATIENCE_S)
             with rest_client(server) as client:
                 stream.check(client.predict)
         judge(stream, f"queue of {QUEUE} under 25 clients", fault_at, "REST", recorded)
-        assert stream.probe.seen["HTTP 503"] + stream.probe.seen["HTTP 200"] == sum(stream.probe.seen.values())
+        assert stream.seen["HTTP 503"] + stream.seen["HTTP 200"] == sum(stream.seen.values())
 
 
 def test_the_supervisor_when_stopped_leaves_no_process_and_ends_with_0(

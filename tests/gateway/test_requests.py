@@ -20,7 +20,15 @@ HIDDEN = (
     *("/", "/ping", "/models", "/models/tweets", "/models?url=http://example.org/evil.mar", "/workflows", "/token"),
     *("/metrics", "/api-description", "/invocations", "/predictions", "/predictions/tweets/1.0", "/predictions/other"),
     *("/predictions/tweets/", "/v1/models", "/v1/models/tweets", "/v2/models/tweets", "/v2/health/ready", "/_auth"),
-    *("/_errors/400", "/_recovered", "/busy", "/auth", "/wfpredict/x", "/v1/models/other:predict", "/predictions/tweets%2f1.0"),
+    *(
+        "/_errors/400",
+        "/_recovered",
+        "/busy",
+        "/auth",
+        "/wfpredict/x",
+        "/v1/models/other:predict",
+        "/predictions/tweets%2f1.0",
+    ),
     *("/predictions/..%2fmodels", "/predictions/../models", "/PREDICTIONS/tweets", "/predictions/tweets;x=1"),
 )
 
@@ -70,7 +78,9 @@ def test_headers_when_sent_then_only_the_named_ones_arrive(fake_gateway: Gateway
     assert (one.headers["host"], one.headers["content-type"]) == ("localhost", "text/plain")
 
 
-def test_request_id_when_sent_then_server_answer_and_log_carry_it(fake_gateway: GatewayProcess, fake: FakeServer) -> None:
+def test_request_id_when_sent_then_server_answer_and_log_carry_it(
+    fake_gateway: GatewayProcess, fake: FakeServer
+) -> None:
     answer = fake_gateway.ask(body=b"fire", headers={"X-Request-Id": "incident-7.a_B"})
     assert answer.headers["x-request-id"] == fake.received[0].headers["x-request-id"] == "incident-7.a_B"
     assert wait_until(lambda: any(line["request_id"] == "incident-7.a_B" for line in fake_gateway.access_lines()))
