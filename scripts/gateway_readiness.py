@@ -82,9 +82,7 @@ class Prober:
         try:
             status, body = ask(self._settings.server_management, f"/models/{MODEL}", timeout_s=STATE_TIMEOUT_S)
             if status == http.client.NOT_FOUND:
-                return Readiness(
-                    False, "NO_MODEL", "the server has no model: it starts, or refused it"
-                ), ()
+                return Readiness(False, "NO_MODEL", "the server has no model: it starts, or refused it"), ()
             workers = json.loads(body)[0]["workers"]
             pids = {str(worker["id"]): int(worker["pid"]) for worker in workers if worker["status"] == "READY"}
         except (OSError, http.client.HTTPException):

@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 from disaster_tweets_client import DeadlineExceededError, ServerUnavailableError, retry
 from disaster_tweets_client.retry import Deadline, TransientError, call_with_retries, parse_retry_after
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -107,7 +107,10 @@ def test_call_with_retries_when_the_deadline_is_over_makes_no_attempt() -> None:
     assert attempts.left_s == []
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(None, 0), ("7", 7), (" 7 ", 7), ("soon", 0), ("-3", 0), ("", 0)])
+# "7\x1f" was found by drawing: str.strip takes off what float does not.
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(None, 0), ("7", 7), (" 7 ", 7), ("7\x1f", 7), ("soon", 0), ("-3", 0), ("", 0)]
+)
 def test_parse_retry_after_reads_seconds_and_nothing_else(value: str | None, seconds: float) -> None:
     assert parse_retry_after(value) == seconds
 
@@ -119,6 +122,7 @@ def test_parse_retry_after_measures_a_date_by_the_clock_of_the_server() -> None:
     assert parse_retry_after(value, "no date") == 0
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.from_regex(r"\w{3}, \d{1,20} Jan \d{1,20} \d\d:\d\d:\d\d [+-]\d{1,20}")), st.text())
 def test_parse_retry_after_never_fails(value: str, date: str) -> None:
     assert parse_retry_after(value, date) >= 0

@@ -103,8 +103,9 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float:
     """
     if value is None:
         return 0.0
-    if value.strip().isdecimal():
-        return float(value)
+    digits = value.strip()
+    if digits.isdecimal():
+        return float(digits)
     moment_s = _seconds_of(value)
     if moment_s is None:
         return 0.0
