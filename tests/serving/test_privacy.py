@@ -29,7 +29,6 @@ pytestmark = pytest.mark.serving
 
 CANARY = "QzCanaryTweetZq"
 TEXT = f"Flood at {CANARY} bridge"
-PINNED = "Http2ConnectionHandler"
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 PART = f'--xyz\r\nContent-Disposition: form-data; name="text"\r\n\r\n{TEXT}\r\n'
@@ -56,12 +55,11 @@ def found_in(data: bytes) -> list[bytes]:
 
 
 def write_debug_settings(path: Path) -> None:
-    """Write log4j2.xml with every logger at DEBUG, but the one that the file pins, and nothing filtered out."""
+    """Write log4j2.xml with every logger at DEBUG and nothing filtered out."""
     text = (REPOSITORY / "log4j2.xml").read_text(encoding="utf-8")
-    assert f'{PINNED}" level="error"' in text
-    text = re.sub(rf'(?<!{PINNED}" )level="(?:off|error|warn|info)"', 'level="debug"', text)
+    text = re.sub(r'level="(?:off|error|warn|info)"', 'level="debug"', text)
     text = re.sub(r"<RegexFilter[^>]*/>", "", text)
-    text = re.sub(r'<Logger name="(ACCESS_LOG|TS_METRICS|MODEL_METRICS|io.netty)" level="debug"/>', "", text)
+    text = re.sub(r'<Logger name="(ACCESS_LOG|TS_METRICS|MODEL_METRICS|io.netty|io.grpc)" level="debug"/>', "", text)
     path.unlink()
     path.write_text(text, encoding="utf-8")
 
@@ -75,7 +73,7 @@ def debug_server(tried_archive: Path, tmp_path_factory: pytest.TempPathFactory) 
     key_file = folder / "audit.key"
     key_file.write_text("0123456789abcdef" * 4)
     key_file.chmod(0o400)
-    settings = {"audit_log": str(folder / "audit.jsonl"), "audit_key_file": str(key_file)}
+    settings = {"torch_threads": "1", "audit_log": str(folder / "audit.jsonl"), "audit_key_file": str(key_file)}
     copy_with_settings(tried_archive, root / "model_store" / "tweets.mar", settings)
     with TorchServeProcess.start(root, ports, Path("model_store")) as process:
         process.wait_ready(timeout_s=180)
@@ -147,8 +145,9 @@ def ask_everything(server: TorchServeProcess) -> tuple[int, list[Answer]]:
         assert grpc_predict(server.grpc_target, "tweets", inputs, timeout_s=60) is grpc.StatusCode.OK
         assert grpc_predict(server.grpc_target, CANARY, inputs, timeout_s=60) is not grpc.StatusCode.OK
         count += 2
-    send_raw(server.ports.grpc_inference, CANARY.encode(), timeout_s=1)
-    return count + 1 + len(answers), [answer for answer in answers if answer.status >= 400]
+    # Not here: bytes on the gRPC port that are no gRPC. At DEBUG their first ones are quoted, which is why log4j2.xml keeps
+    # io.grpc at ERROR; test_server_settings.py sends them at the levels that are shipped.
+    return count + len(answers), [answer for answer in answers if answer.status >= 400]
 
 
 def die_with_text_in_flight(server: TorchServeProcess) -> None:
@@ -157,8 +156,9 @@ def die_with_text_in_flight(server: TorchServeProcess) -> None:
     os.kill(pid, signal.SIGSTOP)
     send_raw(server.ports.inference, request_bytes(PATHS[0], json.dumps([TEXT] * 500).encode()), timeout_s=1)
     os.kill(pid, signal.SIGKILL)
-    server.wait_ready(timeout_s=180)
-    assert ask(server.ports.inference, "POST", PATHS[0], TEXT.encode(), timeout_s=90).status == 200
+    deadline = time.monotonic() + 180
+    while ask(server.ports.inference, "POST", PATHS[0], TEXT.encode(), timeout_s=180).status != 200:
+        assert time.monotonic() < deadline, "no worker came back"
 
 
 def left_files(server: TorchServeProcess) -> dict[str, bytes]:
