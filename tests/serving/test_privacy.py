@@ -145,8 +145,8 @@ def ask_everything(server: TorchServeProcess) -> tuple[int, list[Answer]]:
         assert grpc_predict(server.grpc_target, "tweets", inputs, timeout_s=60) is grpc.StatusCode.OK
         assert grpc_predict(server.grpc_target, CANARY, inputs, timeout_s=60) is not grpc.StatusCode.OK
         count += 2
-    # Not here: bytes on the gRPC port that are no gRPC. At DEBUG their first ones are quoted, which is why log4j2.xml keeps
-    # io.grpc at ERROR; test_server_settings.py sends them at the levels that are shipped.
+    # Not here: bytes on the gRPC port that are no gRPC. At DEBUG their first ones are quoted, which is why log4j2.xml
+    # keeps io.grpc at ERROR; test_server_settings.py sends them at the levels that are shipped.
     return count + len(answers), [answer for answer in answers if answer.status >= 400]
 
 
