@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.answer_sources import AnswerError, AnswerSource, ServerSource, ask, open_bundle, open_model
+from training import answer_sources
+from training.answer_sources import ENGINES, AnswerError, AnswerSource, ask
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.baselines import NAMES, make_baseline
 from training.data_lock import LOCK_FILE, read_lock
@@ -94,9 +95,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     settings, seed = data_settings(facts)
     rows = evaluation_rows(table_dir, base / TOKENIZER_FILE, settings, seed, options.splits, options.limit)
     _check_places(options, facts, source.model_version)
+    attached = _attached(options, source.model_version)
     scored, speed = _score(source, rows, options.baselines, base, work)
     report: dict[str, Any] = {
-        "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version},
+        "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version}
+        | {"engine": source.engine},
         "training_note": _note(facts, source.model_version),
         "asked_tweets": len(scored.rows),
         "tweets_per_second": round(speed, 1),
@@ -105,8 +108,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "method": method_report(options.resamples, options.seed),
         "data": read_lock(table_dir / LOCK_FILE),
         "t26_rows_left_out_as_near_duplicates": rows.left_out,
-        **splits_report(rows, scored, options.resamples, options.seed),
+        **splits_report(rows, scored, options.resamples, options.seed, (facts or {}).get("risks")),
     }
+    report |= attached
     plots = _plot(options.output, rows, scored, report)
     (options.output / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (options.output / MARKDOWN_FILE).write_text(report_markdown(report, plots), encoding="utf-8")
@@ -115,11 +119,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def open_source(options: argparse.Namespace) -> AnswerSource:
     """Return what is asked for answers."""
-    if options.server:
-        return ServerSource(options.server)
-    if options.bundle:
-        return open_bundle(options.bundle)
-    return open_model(options.model or options.facts, resolve_base_encoder())
+    base = None if options.bundle or options.server else resolve_base_encoder()
+    folder = options.model or options.facts
+    return answer_sources.open_source(folder, options.bundle, options.server, options.engine, base)
 
 
 def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[str, Any] | None:
@@ -129,6 +131,31 @@ def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[st
         return None
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts if facts["model_version"] == source.model_version else None
+
+
+def _attached(options: argparse.Namespace, version: str) -> dict[str, Any]:
+    """Return the reports of other commands that shall stand beside this one.
+
+    Raises:
+        TrainingError: one is not there, is no such report, or is of another model.
+    """
+    found: dict[str, Any] = {}
+    for name, needed in (("generalisation", "cases"), ("behaviour", "kinds")):
+        path: Path | None = getattr(options, name)
+        if path is None:
+            continue
+        try:
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            found[name][needed]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{path} is no report of {name} ({type(error).__name__}); expected the file that "
+                f"`python -m training.{name}` writes"
+            ) from error
+        other = found[name].get("source", {}).get("model_version", version)
+        if other != version:
+            raise TrainingError(f"{path} is of model {other}, asked is {version}; expected one model; make it again")
+    return found
 
 
 def _check_places(options: argparse.Namespace, facts: Mapping[str, Any] | None, version: str) -> None:
@@ -205,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
     source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")
     source.add_argument("--server", metavar="URL", help="running server, such as http://127.0.0.1:8080")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of --bundle (default: %(default)s)")
     data = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT))
     parser.add_argument("--data", type=Path, default=data, metavar="FOLDER", help=f"raw tweets (or {DATA_VARIABLE})")
     parser.add_argument("--output", type=Path, default=Path("reports/evaluation"), help="default: %(default)s")
@@ -218,6 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
+    for name in ("generalisation", "behaviour"):
+        what = f"report of `python -m training.{name}` to include"
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
     parser.add_argument("--spread", nargs="+", type=Path, metavar="REPORT", help="compare reports, no evaluation")
     parser.add_argument(

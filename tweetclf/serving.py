@@ -15,6 +15,7 @@ from tweetclf.classifier import DEFAULT_BATCH_TOKENS
 from tweetclf.engines import ENGINE_NAMES
 from tweetclf.errors import BundleError
 from tweetclf.form import TEXT_FIELDS
+from tweetclf.risk import SCOPES, thresholds_at
 
 DEFAULT_CACHE_BYTES = 32 << 20  # some fifty thousand tweets
 
@@ -30,7 +31,11 @@ class HandlerConfig:
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
             DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
-        not_disaster_below: overrides the bundle's threshold; None keeps it.
+        max_error_share: limit of the errors that the thresholds shall keep, one of the bundle's table; None keeps the
+            bundle's own thresholds.
+        error_share_of: what the limit is about: `decided`, all that the model decides by itself, or `side`, those of
+            either side by itself.
+        not_disaster_below: overrides the threshold of either; None keeps it.
         disaster_from: the same for the upper end.
         audit_log: file of hashes and decisions (tweetclf/audit_log.py); None keeps none.
         audit_key_file: holds the key of those hashes.
@@ -42,6 +47,8 @@ class HandlerConfig:
     batch_tokens: int = DEFAULT_BATCH_TOKENS
     batch_seconds: float = 90.0
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    max_error_share: float | None = None
+    error_share_of: str = "decided"
     not_disaster_below: float | None = None
     disaster_from: float | None = None
     audit_log: str | None = None
@@ -55,17 +62,15 @@ class HandlerConfig:
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
         _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
         _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
-        for name in ("not_disaster_below", "disaster_from"):
+        if self.error_share_of not in SCOPES:
+            raise BundleError(
+                f"model-config.yaml: handler.error_share_of is {self.error_share_of!r}; expected one of {SCOPES}"
+            )
+        for name in ("max_error_share", "not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)
         _check_number("audit_max_bytes", self.audit_max_bytes, int, 10_000, 1 << 40)
-        for name in ("audit_log", "audit_key_file"):
-            if not isinstance(getattr(self, name), str | None):
-                raise BundleError(f"model-config.yaml: handler.{name} is {getattr(self, name)!r}; expected a path")
-        if bool(self.audit_log) != bool(self.audit_key_file):
-            raise BundleError(
-                "model-config.yaml: one of handler.audit_log and handler.audit_key_file is set; expected both or none"
-            )
+        _check_paths(self.audit_log, self.audit_key_file)
         if self.torch_threads == 0:
             object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
 
@@ -92,8 +97,18 @@ class HandlerConfig:
             return None
         return AuditSettings(Path(self.audit_log), Path(self.audit_key_file), self.audit_max_bytes)
 
-    def thresholds(self, default: Thresholds) -> Thresholds:
-        """Return the bundle's thresholds with the operator's in their place."""
+    def thresholds(self, default: Thresholds, facts: Mapping[str, Any]) -> Thresholds:
+        """Return the bundle's thresholds with the operator's in their place.
+
+        Args:
+            default: the bundle's own.
+            facts: content of its bundle.json.
+
+        Raises:
+            BundleError: the bundle knows no thresholds of the risk asked for, or the two ends cross.
+        """
+        if self.max_error_share is not None:
+            default = thresholds_at(facts, float(self.max_error_share), self.error_share_of)
         return Thresholds(
             default.not_disaster_below if self.not_disaster_below is None else float(self.not_disaster_below),
             default.disaster_from if self.disaster_from is None else float(self.disaster_from),
@@ -163,4 +178,14 @@ def _check_number(name: str, value: object, kind: type, low: float, high: float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise BundleError(
             f"model-config.yaml: handler.{name} is {value!r}; expected {kind.__name__} from {low} to {high}"
+        )
+
+
+def _check_paths(audit_log: object, audit_key_file: object) -> None:
+    for name, value in (("audit_log", audit_log), ("audit_key_file", audit_key_file)):
+        if not isinstance(value, str | None):
+            raise BundleError(f"model-config.yaml: handler.{name} is {value!r}; expected a path")
+    if bool(audit_log) != bool(audit_key_file):
+        raise BundleError(
+            "model-config.yaml: one of handler.audit_log and handler.audit_key_file is set; expected both or none"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from tests.conftest import ROOT, tiny_tokenizer
+from tests.training.file_server import FileServer
 from training.datamodule import read_table
 from training.make_dataset import make_dataset
 from training.settings import Settings, read_settings
@@ -131,6 +132,16 @@ def data_dir(raw_dir: Path, tmp_path: Path) -> Path:
     """Prepared table of `raw_dir`."""
     make_dataset(raw_dir, tmp_path / "processed")
     return tmp_path / "processed"
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[FileServer]:
+    """Serves an empty folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = FileServer(folder)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import evaluate
+from training import answer_sources, evaluate
 from training.answer_sources import Answers
 from training.evaluation_report import Scored, decision_report
 from training.settings import Settings
@@ -22,7 +22,8 @@ PNG = b"\x89PNG\r\n"
 
 @pytest.fixture(autouse=True)
 def _tiny_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "resolve_base_encoder", lambda: tiny_base)
+    for module in (evaluate, answer_sources):
+        monkeypatch.setattr(module, "resolve_base_encoder", lambda: tiny_base)
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_evaluate_when_the_training_of_a_bundle_is_not_at_hand_says_so(
     ]
     assert evaluate.main(options(raw_dir, tmp_path, *more)) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert report["source"] == {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    expected = {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    assert report["source"] == {**expected, "engine": "torchscript"}
     assert "is not at hand" in report["training_note"]
     assert list(report["splits"]["kaggle_random"]["systems"]) == ["model"]
     assert report["splits"]["kaggle_random"]["rows"] == 10
@@ -164,8 +166,8 @@ def test_decision_report_counts_each_side_by_itself() -> None:
     assert (found["n"], found["share"], found["errors"], found["error_share"]["value"]) == (4, 0.6667, 1, 0.25)
     disaster, other = found["sides"]["disaster"], found["sides"]["not_disaster"]
     assert (disaster["n"], disaster["errors"], other["n"], other["errors"]) == (3, 1, 1, 0)
-    # At 0.5 ties would be called disaster: two of five wrong. At 0.9 one of three is, more than 8 %. Below, one row.
-    assert found["hindsight"] == {"max_error_share": 0.08, "share": 0.1667}
+    # Together, the four surest hold an error. By side: of three at 0.9 one is wrong, more than 8 %; below, one row.
+    assert found["hindsight"] == {"max_error_share": 0.08, "share": 0.0, "share_per_side": 0.1667}
     # Clopper-Pearson of 1 in 3, and of 0 in 1. Source: scipy.stats.binomtest(...).proportion_ci("exact").
     assert disaster["error_share"] == {"value": 0.3333, "low": 0.0084, "high": 0.9057}
     assert other["error_share"] == {"value": 0.0, "low": 0.0, "high": 0.975}
