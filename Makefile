@@ -16,7 +16,7 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive test check train loadtest fuzz chaos soak lock clean
+.PHONY: help setup serve stop archive test check train loadtest fuzz chaos soak lock clean gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -30,8 +30,16 @@ setup: ## make the environment: locked packages, torch, a Java where there is no
 serve: archive ## export the model, start TorchServe, wait for right answers, print one and how to stop
 	@$(BIN)/python scripts/serve.py start
 
-stop: ## stop the server that `make serve` started
-	@if [ -x $(BIN)/python ]; then $(BIN)/python scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
+stop: ## stop the server that `make serve` started, and the gateway
+	@if [ -x $(BIN)/python ]; then $(BIN)/python scripts/gateway.py stop; $(BIN)/python scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
+
+gateway: setup ## put nginx before the running server: TLS, keys, limits; makes a certificate and a key to try it with
+	@test -f .run/gateway/certificate.pem || $(BIN)/python scripts/gateway.py certificate
+	@test -f .run/gateway/keys.json || $(BIN)/python scripts/gateway.py key create "$${USER:-me}"
+	@$(BIN)/python scripts/gateway.py start
+
+image: setup ## build the images of server and gateway, with docker or podman or (as root) without; see scripts/image.py
+	@$(BIN)/python scripts/image.py build
 
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@$(BIN)/python -m export --if-stale

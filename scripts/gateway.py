@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -33,6 +34,7 @@ EXAMPLE = """examples:
   python scripts/gateway.py key revoke 1a2b3c4d
   python scripts/gateway.py certificate     a certificate of one's own, to try the gateway on this machine
   python scripts/gateway.py start           in the background; run: in the foreground
+  python scripts/gateway.py status          exit status 0 when the server behind it answers right
   python scripts/gateway.py reload          after a change of gateway.yaml or of the certificate
   python scripts/gateway.py stop
 """
@@ -56,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(config)
             return 0
         if options.command == "run":
-            return Supervisor(lambda: read_gateway_settings(file, root), file, root).run()
-        commands = {"start": _start, "reload": _reload, "stop": _stop}
+            return _run(settings, file, root)
+        commands = {"start": _start, "reload": _reload, "stop": _stop, "status": _status}
         return commands[options.command](settings, file, root)
     except (GatewayError, GatewaySettingsError, KeysError, OSError) as error:
         print(f"gateway: {error}", file=sys.stderr)
@@ -68,10 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--settings", type=Path, default=ROOT / DEFAULT_FILE, help="default: %(default)s")
+    default = Path(os.environ.get("GATEWAY_SETTINGS", ROOT / DEFAULT_FILE))
+    parser.add_argument("--settings", type=Path, default=default, help="or GATEWAY_SETTINGS (default: %(default)s)")
     parser.add_argument("--root", type=Path, default=ROOT, help="where relative paths start (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("start", "run", "reload", "stop", "render", "certificate"):
+    for name in ("start", "run", "status", "reload", "stop", "render", "certificate"):
         commands.add_parser(name)
     key = commands.add_parser("key").add_subparsers(dest="key_command", required=True)
     create = key.add_parser("create")
@@ -96,6 +99,16 @@ def _key(settings: GatewaySettings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _run(settings: GatewaySettings, file: Path, root: Path) -> int:
+    settings.run_folder.mkdir(parents=True, exist_ok=True)
+    record = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (settings.run_folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    try:
+        return Supervisor(lambda: read_gateway_settings(file, root), file, root).run()
+    finally:
+        (settings.run_folder / RECORD).unlink(missing_ok=True)
+
+
 def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
     running = _running(settings)
     if running is not None:
@@ -115,8 +128,6 @@ def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     process = psutil.Process(supervisor.pid)
-    record = {"pid": process.pid, "created": process.create_time()}
-    (settings.run_folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(settings):
         if supervisor.poll() is not None or time.monotonic() > deadline:
@@ -130,15 +141,32 @@ def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
 
 
 def _answers(settings: GatewaySettings) -> bool:
-    """Tell whether nginx answers, whatever it says; whether clients trust it is not the question here."""
+    """Tell whether nginx answers, whatever it says."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return _get(settings, "/live")[0] > 0
+    return False
+
+
+def _get(settings: GatewaySettings, path: str) -> tuple[int, str]:
+    """Ask this machine's own gateway; whether clients trust its certificate is not the question here."""
     host = "127.0.0.1" if settings.rest_address.host in EVERYWHERE else settings.rest_address.host
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(host.strip("[]"), settings.rest_address.port, timeout=2.0, context=tls)
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("GET", "/live")
-        return connection.getresponse().status > 0
-    return False
+    connection = http.client.HTTPSConnection(host.strip("[]"), settings.rest_address.port, timeout=10.0, context=tls)
+    headers = {"Host": settings.host_names[0]} if settings.host_names else {}
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace")
+
+
+def _status(settings: GatewaySettings, file: Path, root: Path) -> int:
+    try:
+        status, body = _get(settings, "/ready")
+    except (OSError, http.client.HTTPException) as error:
+        raise GatewayError(f"nobody answers ({error}); start it: python scripts/gateway.py start") from error
+    print(body)
+    return 0 if status == http.client.OK else 1
 
 
 def _reload(settings: GatewaySettings, file: Path, root: Path) -> int:
@@ -157,13 +185,12 @@ def _stop(settings: GatewaySettings, file: Path, root: Path) -> int:
         print("no gateway runs")
         return 0
     _end(running)
-    (settings.run_folder / RECORD).unlink(missing_ok=True)
     print(f"stopped {running.pid}")
     return 0
 
 
 def _running(settings: GatewaySettings) -> psutil.Process | None:
-    """Return the supervisor that was started with this run folder and still runs."""
+    """Return the supervisor that has this run folder and still runs."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, psutil.Error):
         record = json.loads((settings.run_folder / RECORD).read_text(encoding="utf-8"))
         process = psutil.Process(record["pid"])

@@ -65,7 +65,7 @@ def _place(cause: int) -> str:
 
 
 REST_ERRORS = (
-    RestError(400, "BAD_REQUEST", "the request is malformed; send HTTP/1.1 over TLS", (400, 497)),
+    RestError(400, "BAD_REQUEST", "the request is malformed, or not over TLS", (400, 497)),
     RestError(
         401,
         "UNAUTHENTICATED",

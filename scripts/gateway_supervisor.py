@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,7 @@ class Supervisor:
         self._reloading = threading.Event()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts: deque[float] = deque()
+        self._run_folder = Path()
 
     def run(self) -> int:
         """Run until SIGTERM; return the exit status, 1 when a program would not stay up.
@@ -87,9 +89,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
         signal.signal(signal.SIGHUP, lambda *_: self._reloading.set())
-        # What a killed gateway left would make nginx refuse to listen.
-        for socket in settings.run_folder.glob("*.sock"):
-            socket.unlink()
+        self._run_folder = settings.run_folder
+        settings.guard_socket.unlink(missing_ok=True)
         guard = [sys.executable, str(Path(__file__).with_name("gateway_guard.py"))]
         guard += ["--settings", str(self._settings_file), "--root", str(self._root)]
         commands = {"guard": guard, "nginx": [find_nginx(), "-p", str(settings.run_folder), "-c", str(config)]}
@@ -118,6 +119,9 @@ class Supervisor:
                     print(f"gateway: {name} ended {len(self._restarts)} times in a minute; giving up", file=sys.stderr)
                     return 1
                 print(f"gateway: {name} ended with {child.returncode}; starting it again", file=sys.stderr, flush=True)
+                # nginx's workers outlive a killed master and hold its ports.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
                 self._start(name, commands[name])
         return 0
 
@@ -131,7 +135,10 @@ class Supervisor:
             child.send_signal(signal.SIGHUP)
 
     def _start(self, name: str, command: list[str]) -> None:
-        self._children[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+        # A killed nginx leaves its sockets, and the next would find them taken.
+        for socket in self._run_folder.glob("inner*.sock") if name == "nginx" else ():
+            socket.unlink()
+        self._children[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_own_group)
 
     def _wait_for(self, socket: Path) -> None:
         deadline = time.monotonic() + GUARD_TIMEOUT_S
@@ -153,6 +160,7 @@ class Supervisor:
                 child.wait(5)
 
 
-def _die_with_parent() -> None:
-    """Let the kernel end a child whose supervisor was killed: nobody would restart or stop it any more."""
+def _own_group() -> None:
+    """Lead a group of one's own, and end when the supervisor is killed: nobody would restart or stop it any more."""
+    os.setpgrp()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

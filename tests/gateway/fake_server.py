@@ -126,7 +126,7 @@ class FakeServer:
                 else:
                     self.reply(*step)
 
-            do_GET = do_PUT = do_DELETE = do_OPTIONS = do_HEAD = do_PATCH = do_POST  # whatever slips through is seen
+            do_GET = do_PUT = do_DELETE = do_OPTIONS = do_HEAD = do_PATCH = do_POST  # noqa: N815 - all are seen
 
         return Handler
 

@@ -7,13 +7,15 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ class GatewayProcess:
     file: Path
     settings: GatewaySettings
     key: str
+    supervisor: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
     def start(cls, server: Ports, golden_file: Path, changes: Mapping[str, Any] | None = None) -> GatewayProcess:
@@ -103,8 +106,24 @@ class GatewayProcess:
         make_certificate(settings.certificate, settings.private_key, settings.host_names or ("127.0.0.1",))
         _, key = create_key(settings.keys_file, "tests")
         process = cls(file, settings, key)
-        process.command("start")
+        process.run()
         return process
+
+    def run(self) -> None:
+        """Start the gateway in the foreground of a process of its own and wait until it answers."""
+        console = self.file.with_name("console.log")
+        command = [sys.executable, str(SCRIPT), "--settings", str(self.file), "run"]
+        with console.open("ab") as output:
+            self.supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.ask("GET", "/live", key=None, headers={"Host": "localhost"}, timeout_s=5)
+                return
+            if self.supervisor.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"the gateway does not start:\n{console.read_text()[-2000:]}")
+            time.sleep(0.05)
 
     def command(self, *words: str) -> str:
         """Run one command of scripts/gateway.py and return what it printed."""
@@ -114,14 +133,19 @@ class GatewayProcess:
         return result.stdout
 
     def change(self, **values: Any) -> None:
-        """Change settings of the running gateway."""
+        """Change settings of the running gateway; they count a moment later."""
         now = yaml.safe_load(self.file.read_text(encoding="utf-8"))
         self.file.write_text(yaml.safe_dump({**now, **values}), encoding="utf-8")
-        self.command("reload")
-        self.settings = read_gateway_settings(self.file, REPOSITORY)
+        self.supervisor.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        self.command("stop")
+        """End it gracefully, and kill what does not go."""
+        self.supervisor.terminate()
+        try:
+            self.supervisor.wait(60)
+        except subprocess.TimeoutExpired:
+            self.supervisor.kill()
+            self.supervisor.wait()
         shutil.rmtree(self.file.parent, ignore_errors=True)
 
     def __enter__(self) -> GatewayProcess:
@@ -173,9 +197,9 @@ class GatewayProcess:
             answer = connection.getresponse()
             return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
-    def predict(self, text: str, **options: Any) -> Answer:
+    def predict(self, text: str, headers: Mapping[str, str] | None = None, **options: Any) -> Answer:
         """Ask for one tweet as plain text."""
-        return self.ask(body=text.encode(), headers={"Content-Type": "text/plain"}, **options)
+        return self.ask(body=text.encode(), headers={"Content-Type": "text/plain", **(headers or {})}, **options)
 
     def send_raw(self, data: bytes, timeout_s: float = 20) -> bytes:
         """Send bytes that need not be HTTP over TLS and return all that comes back until the end or the time."""
