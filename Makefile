@@ -14,7 +14,7 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive test check train loadtest lock clean
+.PHONY: help setup serve stop archive test check train loadtest benchmark tune lock clean
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -51,6 +51,14 @@ train: ## fine-tune the model of model/ anew from raw tweets: make train DATA=fo
 loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
 	@$(BIN)/python scripts/serve.py status
 	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -t $(DURATION_S)s
+
+benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
+	$(SETUP) --set train
+	@$(BIN)/python scripts/benchmark.py
+
+tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
+	$(SETUP) --set train
+	@$(BIN)/python scripts/tune.py
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+NOT_MEASURED = "Not measured yet: `make benchmark`."
 Results = Mapping[str, Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,8 +204,13 @@ def _beside(server: Server, plan: Plan, bodies: Bodies, tweets_per_s: float, bar
     found = []
     for _ in range(plan.opens):
         bar.set_description("beside a bulk job")
-        found.append(beside_bulk_job(server, bodies, tweets_per_s))
+        try:
+            found.append(beside_bulk_job(server, bodies, tweets_per_s))
+        except LoadError as error:  # on a starved machine the job runs into its own time limit; the rest still counts
+            print(f"left out: {error}", file=sys.stderr)
         bar.update()
+    if not found:
+        return {}
     parts = {
         part: {name: spread([value[part][name] for value in found]) for name in found[0][part]}
         for part in ("alone", "beside")
