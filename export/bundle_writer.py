@@ -44,6 +44,8 @@ CARRIED_FACTS = (
     "data",
     "dev",
 )
+# Absent from models trained before there was a choice of risks.
+OPTIONAL_FACTS = ("risks",)
 
 
 class ExportError(RuntimeError):
@@ -88,6 +90,7 @@ def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = False) -> Bundl
     content = {
         "format_version": FORMAT_VERSION,
         **{name: facts[name] for name in CARRIED_FACTS},
+        **{name: facts[name] for name in OPTIONAL_FACTS if name in facts},
         "export": export_facts,
         "files": {path.name: sha256_of(path) for path in sorted(bundle_dir.iterdir())},
     }

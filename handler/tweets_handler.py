@@ -62,7 +62,7 @@ class TweetsHandler:
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
         engine, why = open_engine(config.engine, bundle, _device(properties.get("gpu_id")), config.torch_threads)
-        thresholds = config.thresholds(bundle.thresholds)
+        thresholds = config.thresholds(bundle.thresholds, bundle.facts)
         self._classifier = Classifier(bundle, engine, thresholds, config.batch_tokens, config.cache_bytes)
         difference = self._classifier.replay_golden()
         _warm_up(engine, bundle)

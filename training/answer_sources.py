@@ -14,14 +14,17 @@ import requests
 import torch
 from tqdm import tqdm
 
+from training.base_encoder import resolve_base_encoder
 from training.encoding import pad
 from training.errors import TrainingError
 from training.model import LABELS, TweetClassifier, load_merged
 from tweetclf.bundle import Bundle, Thresholds, load_bundle
 from tweetclf.classifier import Classifier, Prediction
-from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.engines import ENGINE_NAMES
+from tweetclf.engines.choice import AUTO, open_engine
 
 CHUNK_TWEETS = 256
+ENGINES = ENGINE_NAMES
 SERVER_TIMEOUT_S = 60.0
 _BELOW_HALF = float(np.nextafter(0.5, 0.0))
 
@@ -67,11 +70,13 @@ class AnswerSource(Protocol):
         kind: "model", "bundle" or "server".
         name: where it is.
         model_version: what answers.
+        engine: what computes, as it names itself; "" when a server does not say.
     """
 
     kind: str
     name: str
     model_version: str
+    engine: str
 
     def answer(self, texts: Sequence[str]) -> list[Answer]:
         """Return one answer a text, same order."""
@@ -112,6 +117,7 @@ class ClassifierSource:
     def __init__(self, classifier: Classifier, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
         self.model_version = classifier.bundle.model_version
+        self.engine = classifier.engine.name
         self._classifier = classifier
 
     def answer(self, texts: Sequence[str]) -> list[Answer]:
@@ -162,10 +168,23 @@ def open_model(folder: Path, base: Path) -> ClassifierSource:
     return ClassifierSource(Classifier(bundle, EagerEngine(classifier)), "model", str(folder))
 
 
-def open_bundle(folder: Path) -> ClassifierSource:
-    """Return the model of an exported bundle; its golden samples are replayed first."""
+def open_source(model: Path, bundle: Path | None, server: str | None, engine: str = AUTO) -> AnswerSource:
+    """Return what is asked for answers: the server if one is given, else the bundle, else the model folder."""
+    if server:
+        return ServerSource(server)
+    return open_bundle(bundle, engine) if bundle else open_model(model, resolve_base_encoder())
+
+
+def open_bundle(folder: Path, engine: str = AUTO) -> ClassifierSource:
+    """Return the model of an exported bundle on the engine that would serve it here; golden samples are replayed first.
+
+    Args:
+        folder: the bundle.
+        engine: one of ENGINES; AUTO chooses as the server does: int8 where there is one and this CPU is fast in it.
+    """
     bundle = load_bundle(folder)
-    classifier = Classifier(bundle, TorchScriptEngine(bundle.model_path))
+    opened, _ = open_engine(engine, bundle, "cpu", torch.get_num_threads())
+    classifier = Classifier(bundle, opened)
     classifier.replay_golden()
     return ClassifierSource(classifier, "bundle", str(folder))
 
@@ -191,6 +210,7 @@ class ServerSource:
         self._address = f"{self.name}/predictions/{model_name}"
         self._timeout_s = timeout_s
         self._session = requests.Session()
+        self.engine = ""
         # A proxy of the environment cannot reach this machine's loopback.
         self._session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
         first = self._predictions(["Is anyone there?"])[0]
@@ -219,6 +239,7 @@ class ServerSource:
                 f"{self._address} answered HTTP {response.status_code} without a list of predictions; expected "
                 f"{len(texts)} of them; is it this project's server?"
             ) from error
+        self.engine = response.headers.get("x-engine", self.engine)
         if len(predictions) != len(texts):
             raise AnswerError(f"{self._address} gave {len(predictions)} predictions; expected {len(texts)}")
         return predictions

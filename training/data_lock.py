@@ -1,24 +1,38 @@
-"""Record which raw files a prepared table was made from, and stop when one has changed."""
+"""Record which raw files a prepared table was made from, and stop when one has changed.
+
+`data.lock.json` in the root of the repository is of the files that the default model was trained from; the data step
+writes another beside each table.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.errors import DatasetError
 from training.raw_tables import RawTable
+from training.whole_files import written_whole
 from tweetclf.bundle import sha256_of
 
 LOCK_FILE = "data.lock.json"
 
 
 def lock_entries(folder: Path, tables: Sequence[RawTable]) -> dict[str, dict[str, str | int]]:
-    """Return file name (relative to the raw folder) -> `{"sha256", "rows"}` for every file that was read."""
+    """Return file name (relative to the raw folder) -> hashes and number of rows, for every file that was read.
+
+    `sha256` is of the bytes, `content_sha256` of the rows that were read: another program's line ends or quotes change
+    the first and not the second. The file of crowd agreement has the first only.
+    """
     entries: dict[str, dict[str, str | int]] = {}
     for table in tables:
         name = table.path.relative_to(folder).as_posix()
-        entries[name] = {"sha256": sha256_of(table.path), "rows": len(table.rows)}
+        entries[name] = {
+            "sha256": sha256_of(table.path),
+            "content_sha256": _content_sha256(table),
+            "rows": len(table.rows),
+        }
     agreement = folder / "train_agreement.csv"
     if agreement.is_file():
         with_agreement = sum(row.agreement is not None for table in tables for row in table.rows)
@@ -27,7 +41,7 @@ def lock_entries(folder: Path, tables: Sequence[RawTable]) -> dict[str, dict[str
 
 
 def check_against(lock_path: Path, entries: Mapping[str, Mapping[str, str | int]]) -> None:
-    """Raise DatasetError when a file that an earlier lock names has another content now; names both hashes.
+    """Raise DatasetError when a file that an earlier lock names has other rows now; names both hashes.
 
     A lock that is not there yet locks nothing; files that are new or no longer there are no change.
     """
@@ -35,11 +49,19 @@ def check_against(lock_path: Path, entries: Mapping[str, Mapping[str, str | int]
         return
     before = read_lock(lock_path)
     for name, entry in entries.items():
-        if name in before and before[name]["sha256"] != entry["sha256"]:
-            raise DatasetError(
-                f"{name} has sha256 {entry['sha256']}; {lock_path} expects {before[name]['sha256']}: the file has "
-                "changed since the table was prepared; restore it, or pass --accept-changed to prepare it anew"
-            )
+        if name not in before or before[name]["sha256"] == entry["sha256"]:
+            continue
+        if before[name].get("content_sha256", "") == entry.get("content_sha256"):
+            continue
+        raise DatasetError(
+            f"{name} has sha256 {entry['sha256']}; {lock_path} expects {before[name]['sha256']}, and its rows are "
+            "others too: the file has changed since; restore it, or pass --accept-changed to prepare it anew"
+        )
+
+
+def locked_hashes(lock_path: Path) -> dict[str, str]:
+    """Return file name -> sha256 of a lock, or nothing where there is none."""
+    return {name: str(entry["sha256"]) for name, entry in read_lock(lock_path).items()} if lock_path.is_file() else {}
 
 
 def read_lock(path: Path) -> dict[str, dict[str, str | int]]:
@@ -61,4 +83,13 @@ def read_lock(path: Path) -> dict[str, dict[str, str | int]]:
 
 def write_lock(path: Path, entries: Mapping[str, Mapping[str, str | int]]) -> None:
     """Write the entries, sorted by name."""
-    path.write_text(json.dumps({"files": dict(sorted(entries.items()))}, indent=2) + "\n", encoding="utf-8")
+    with written_whole(path) as partial:
+        content = json.dumps({"files": dict(sorted(entries.items()))}, indent=2)
+        partial.write_text(content + "\n", encoding="utf-8")
+
+
+def _content_sha256(table: RawTable) -> str:
+    digest = hashlib.sha256()
+    for row in table.rows:
+        digest.update(json.dumps([row.id, row.keyword, row.text, row.label]).encode() + b"\n")
+    return digest.hexdigest()

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.answer_sources import AnswerError, AnswerSource, ServerSource, ask, open_bundle, open_model
+from training import answer_sources
+from training.answer_sources import ENGINES, AnswerError, AnswerSource, ask
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.baselines import NAMES, make_baseline
 from training.data_lock import LOCK_FILE, read_lock
@@ -96,7 +97,8 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     _check_places(options, facts, source.model_version)
     scored, speed = _score(source, rows, options.baselines, base, work)
     report: dict[str, Any] = {
-        "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version},
+        "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version}
+        | {"engine": source.engine},
         "training_note": _note(facts, source.model_version),
         "asked_tweets": len(scored.rows),
         "tweets_per_second": round(speed, 1),
@@ -105,7 +107,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "method": method_report(options.resamples, options.seed),
         "data": read_lock(table_dir / LOCK_FILE),
         "t26_rows_left_out_as_near_duplicates": rows.left_out,
-        **splits_report(rows, scored, options.resamples, options.seed),
+        **splits_report(rows, scored, options.resamples, options.seed, (facts or {}).get("risks")),
     }
     plots = _plot(options.output, rows, scored, report)
     (options.output / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -115,11 +117,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def open_source(options: argparse.Namespace) -> AnswerSource:
     """Return what is asked for answers."""
-    if options.server:
-        return ServerSource(options.server)
-    if options.bundle:
-        return open_bundle(options.bundle)
-    return open_model(options.model or options.facts, resolve_base_encoder())
+    return answer_sources.open_source(options.model or options.facts, options.bundle, options.server, options.engine)
 
 
 def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[str, Any] | None:
@@ -205,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
     source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")
     source.add_argument("--server", metavar="URL", help="running server, such as http://127.0.0.1:8080")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of --bundle (default: %(default)s)")
     data = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT))
     parser.add_argument("--data", type=Path, default=data, metavar="FOLDER", help=f"raw tweets (or {DATA_VARIABLE})")
     parser.add_argument("--output", type=Path, default=Path("reports/evaluation"), help="default: %(default)s")

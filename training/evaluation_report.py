@@ -12,7 +12,6 @@ import pandas as pd
 from scipy.stats import beta
 
 from training.answer_sources import Answers
-from training.calibrate import MAX_ERROR_SHARE
 from training.evaluation_rows import SPLITS, T26_UNSEEN, EvaluationRows
 from training.labels import KAGGLE
 from training.metrics import (
@@ -28,6 +27,7 @@ from training.metrics import (
     with_intervals,
 )
 from training.model import LABELS
+from training.risk_control import MAX_ERROR_SHARE, SCOPES
 from training.slices import slices
 from tweetclf.calibration import REVIEW
 
@@ -58,7 +58,13 @@ class Scored:
         return np.asarray(index.get_indexer(part["id"]), dtype=np.int64)
 
 
-def splits_report(rows: EvaluationRows, scored: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def splits_report(
+    rows: EvaluationRows,
+    scored: Scored,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    risks: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return `splits` and `t26_events` of the report.
 
     Args:
@@ -66,12 +72,15 @@ def splits_report(rows: EvaluationRows, scored: Scored, resamples: int = RESAMPL
         scored: the answers.
         resamples: of the bootstrap.
         seed: of its draw.
+        risks: thresholds of other limits of errors than the model's own, verified here; None leaves that out.
     """
     keywords = rows.train.loc[rows.train["source"] == KAGGLE, "keyword"].unique().tolist()
     found = {}
     for name, part in rows.splits.items():
         found[name] = {"what": SPLITS[name], **_counts(part), **_systems(part, scored, resamples, seed)}
         found[name]["decision"] = decision_report(part, scored)
+        if risks is not None:
+            found[name]["risks"] = risks_report(part, scored, risks)
         found[name]["slices"] = _slices(part, scored, keywords, resamples, seed)
     events = {}
     for event, part in rows.t26_events.items() if T26_UNSEEN in rows.splits else ():
@@ -107,8 +116,8 @@ def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     """Return what the model decided by itself: share, errors, and both again for each side.
 
     Intervals of error shares are exact ones of a share. `hindsight` is the largest share that thresholds chosen on
-    these very rows could decide with at most MAX_ERROR_SHARE observed errors on each side: what the scores allow,
-    no promise.
+    these very rows could decide with at most MAX_ERROR_SHARE observed errors, all together in the order of their
+    confidence, and on each side by itself: what the scores allow, no promise.
 
     Source: Clopper and Pearson 1934.
     """
@@ -119,12 +128,38 @@ def decision_report(part: pd.DataFrame, scored: Scored) -> dict[str, Any]:
     wrong = decided & ((decisions == LABELS[1]) != (targets == 1))
     sides = {label: _risk(decisions == label, wrong) for label in LABELS}
     scores = scored.answers.scores[positions]
-    hindsight = _reachable(scores, targets == 0) + _reachable(1 - scores, targets == 1)
+    together = _reachable(np.maximum(scores, 1 - scores), (scores >= 0.5) != (targets == 1))
+    each = _reachable(scores, targets == 0) + _reachable(1 - scores, targets == 1)
     return {
         **_risk(decided, wrong),
         "sides": sides,
-        "hindsight": {"max_error_share": MAX_ERROR_SHARE, "share": round(hindsight / len(targets), 4)},
+        "hindsight": {
+            "max_error_share": MAX_ERROR_SHARE,
+            "share": round(together / len(targets), 4),
+            "share_per_side": round(each / len(targets), 4),
+        },
     }
+
+
+def risks_report(part: pd.DataFrame, scored: Scored, risks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the thresholds of each limit of errors would have decided here, and how often wrong.
+
+    Args:
+        part: rows of a split.
+        scored: the answers.
+        risks: table of `training.risk_control.risk_table`, chosen on the calibration rows.
+    """
+    scores, targets = scored.answers.scores[scored.positions(part)], _targets(part)
+    found: dict[str, Any] = {}
+    for scope in SCOPES:
+        found[scope] = []
+        for entry in risks[scope]:
+            upper, lower = scores >= entry["disaster_from"], scores < entry["not_disaster_below"]
+            wrong = (upper & (targets == 0)) | (lower & (targets == 1))
+            sides = {LABELS[0]: _risk(lower, wrong), LABELS[1]: _risk(upper, wrong)}
+            risk = {"max_error_share": entry["max_error_share"], **_risk(upper | lower, wrong), "sides": sides}
+            found[scope].append(risk)
+    return found
 
 
 def system_scores(part: pd.DataFrame, scored: Scored) -> dict[str, Floats]:

@@ -73,7 +73,8 @@ def data_settings(facts: Mapping[str, Any] | None) -> tuple[DataSettings, int]:
         return DataSettings(), 0
     try:
         data = {**facts["recipe"]["data"]}
-        data["t6_events"] = tuple(data["t6_events"])
+        for events in ("t6_events", "t26_events"):
+            data[events] = tuple(data[events])
         return DataSettings(**data), int(facts["seeds"]["training"])
     except (KeyError, TypeError) as error:
         raise DatasetError(
@@ -127,8 +128,7 @@ def evaluation_rows(
     table = read_table(table_dir)
     t26 = to_learn_from(table[table["source"] == T26])
     fresh = t26[~t26["group"].isin(set(used["group"]))]
-    trained = {event.lower() for event in settings.t6_events} if settings.t6_per_event else set()
-    seen = frozenset(event for event in fresh["event"].unique() if event.lower() in trained)
+    seen = frozenset(event for event in fresh["event"].unique() if event.lower() in settings.trained_events)
     unseen = fresh[~fresh["event"].isin(seen)]
     found = {KAGGLE_RANDOM: module.parts[DEV], KAGGLE_DISTINCT: module.parts[DEV_DISTINCT]}
     found |= {T6_DEV: module.parts[DEV_T6], T26_UNSEEN: unseen}

@@ -26,7 +26,7 @@ class LearningSettings:
         head_learning_rate: peak, of the head.
         weight_decay: AdamW's, not on biases.
         warmup_share: of all steps, linear from 0; then linear to 0.
-        label_smoothing: share of a label given to both classes alike, in [0, 1).
+        label_smoothing: share of a label given to both classes alike, in [0, 1); a soft target is learnt as it is.
 
     Source: recipe B, measured in docs/log.md.
     """
@@ -52,7 +52,6 @@ class ClassifierModule(pl.LightningModule):
         self.classifier = classifier
         self.settings = settings
         self.seed = seed
-        self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         self.dev_f1 = BinaryF1Score()
         self.dev_auc = BinaryAUROC()
 
@@ -70,7 +69,8 @@ class ClassifierModule(pl.LightningModule):
         Raises:
             TrainingError: it is not finite.
         """
-        loss = self.loss(self(batch["input_ids"], batch["attention_mask"]), batch["targets"])
+        logits = self(batch["input_ids"], batch["attention_mask"]).float()
+        loss = nn.functional.cross_entropy(logits, self._to_learn(batch))
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step}; expected a finite number; lower "
@@ -78,6 +78,14 @@ class ClassifierModule(pl.LightningModule):
             )
         self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    def _to_learn(self, batch: Batch) -> torch.Tensor:
+        """Return probabilities (batch, 2) float32: the smoothed label, or the soft target where there is one."""
+        smoothing = self.settings.label_smoothing
+        positive = batch["targets"].float() * (1.0 - smoothing) + smoothing / 2
+        if "soft_targets" in batch:
+            positive = torch.where(batch["soft_targets"].isnan(), positive, batch["soft_targets"])
+        return torch.stack((1.0 - positive, positive), dim=-1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the dev figures."""

@@ -127,34 +127,82 @@ def add_lora(classifier: TweetClassifier, settings: LoraSettings) -> TweetClassi
     return classifier
 
 
+def tune_fully(classifier: TweetClassifier) -> TweetClassifier:
+    """Let every weight of the encoder's layers be trained, in place; the embeddings stay as they are."""
+    for name, parameter in classifier.encoder.named_parameters():
+        parameter.requires_grad = not name.startswith("embeddings.")
+    return classifier
+
+
 def adapter_tensors(classifier: TweetClassifier) -> dict[str, torch.Tensor]:
-    """Return what training changed: `<layer>.lora_A`, `<layer>.lora_B` (float32) and the head."""
+    """Return what training changed: `<layer>.lora_A`, `<layer>.lora_B` (float32) and the head.
+
+    Raises:
+        AdapterError: the classifier has no LoRA layers.
+    """
     tensors = {
         f"encoder.{name.replace('.default.weight', '')}": parameter.detach().cpu().contiguous()
         for name, parameter in classifier.encoder.named_parameters()
         if ".lora_" in name
     }
+    if not tensors:
+        raise AdapterError("the classifier has no LoRA layers; expected a result of add_lora")
     tensors["head.weight"] = classifier.head.weight.detach().cpu().contiguous()
     tensors["head.bias"] = classifier.head.bias.detach().cpu().contiguous()
     return tensors
 
 
-def save_adapter(classifier: TweetClassifier, model_dir: Path, dtype: torch.dtype = torch.float16) -> Path:
-    """Write `adapter.safetensors`: the low-rank matrices in `dtype`, the head in float32.
+def low_rank_tensors(tuned: TweetClassifier, plain: TweetClassifier, rank: int) -> dict[str, torch.Tensor]:
+    """Return what full tuning changed, in the form of an adapter of scale 1.
+
+    The change of each matrix is kept in its `rank` largest singular directions, split evenly between
+    `<layer>.lora_A` (rank, in) and `<layer>.lora_B` (out, rank); that of each vector (biases, layer norms) whole, as
+    `<name>.delta`; all float32, and the head as it is.
 
     Args:
-        classifier: with LoRA, as `add_lora` left it.
+        tuned: after training.
+        plain: the same classifier before it; only its encoder is read.
+        rank: directions kept; those beyond a matrix's own rank are zero.
+
+    Source: Eckart and Young 1936 (the nearest matrix of a rank).
+    """
+    before = dict(plain.encoder.named_parameters())
+    tensors = {}
+    for name, parameter in tuned.encoder.named_parameters():
+        if name.startswith("embeddings."):
+            continue
+        change = (parameter.detach() - before[name].detach()).cpu()
+        if change.ndim == 1:
+            tensors[f"encoder.{name}.delta"] = change.contiguous()
+            continue
+        left, values, right = torch.linalg.svd(change, full_matrices=False)
+        root = values[:rank].sqrt()
+        layer = name.removesuffix(".weight")
+        tensors[f"encoder.{layer}.lora_A"] = (root[:, None] * right[:rank]).contiguous()
+        tensors[f"encoder.{layer}.lora_B"] = (left[:, :rank] * root).contiguous()
+    tensors["head.weight"] = tuned.head.weight.detach().cpu().contiguous()
+    tensors["head.bias"] = tuned.head.bias.detach().cpu().contiguous()
+    return tensors
+
+
+def stored(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float16) -> dict[str, torch.Tensor]:
+    """Return adapter tensors as they are written: what belongs to the encoder in `dtype`, the head in float32.
+
+    float16 halves the file and moves logits by about 1e-4.
+    """
+    return {name: tensor if name.startswith("head.") else tensor.to(dtype) for name, tensor in tensors.items()}
+
+
+def save_adapter(tensors: Mapping[str, torch.Tensor], model_dir: Path) -> Path:
+    """Write `adapter.safetensors`.
+
+    Args:
+        tensors: as `stored` returns them.
         model_dir: is made when missing.
-        dtype: of the low-rank matrices; float16 halves the file and moves logits by about 1e-4.
     """
     model_dir.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.to(dtype) if ".lora_" in name else tensor for name, tensor in adapter_tensors(classifier).items()
-    }
-    if not any(".lora_" in name for name in tensors):
-        raise AdapterError("the classifier has no LoRA layers; expected a result of add_lora; nothing was saved")
     path = model_dir / ADAPTER_FILE
-    save_file(tensors, path)
+    save_file(dict(tensors), path)
     path.chmod(0o644)  # safetensors makes it readable by its owner alone
     return path
 
@@ -164,8 +212,8 @@ def merge_adapter(classifier: TweetClassifier, tensors: Mapping[str, torch.Tenso
 
     Args:
         classifier: without LoRA layers, float32.
-        tensors: as `adapter_tensors` names them, any float type.
-        scale: alpha / rank of the training.
+        tensors: as `adapter_tensors` or `low_rank_tensors` names them, any float type.
+        scale: alpha / rank of the training; 1 of a full tuning.
 
     Raises:
         AdapterError: a tensor belongs to no layer of this classifier, or a layer has no update.
@@ -180,6 +228,10 @@ def merge_adapter(classifier: TweetClassifier, tensors: Mapping[str, torch.Tenso
             except KeyError as error:
                 raise AdapterError(f"the adapter lacks {error}; it was trained with fewer layers") from error
             layer.weight += scale * (up @ down)
+        for name, parameter in classifier.encoder.named_parameters():
+            change = waiting.pop(f"encoder.{name}.delta", None)
+            if change is not None:
+                parameter += change.float()
         for name in ("weight", "bias"):
             try:
                 getattr(classifier.head, name).copy_(waiting.pop(f"head.{name}"))
@@ -210,7 +262,7 @@ def load_merged(model_dir: Path, base: Path | None = None) -> tuple[TweetClassif
     facts: dict[str, Any] = json.loads((model_dir / FACTS_FILE).read_text(encoding="utf-8"))
     encoder = load_base(base or resolve_base_encoder(), facts["num_hidden_layers"])
     classifier = TweetClassifier(encoder)
-    merge_adapter(classifier, load_file(model_dir / ADAPTER_FILE), facts["lora"]["alpha"] / facts["lora"]["rank"])
+    merge_adapter(classifier, load_file(model_dir / ADAPTER_FILE), float(facts["lora"]["scale"]))
     return classifier.requires_grad_(False).eval(), facts
 
 

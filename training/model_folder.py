@@ -22,20 +22,17 @@ from tweetclf.text import normalise
 GOLDEN_FILE = "golden.jsonl"
 GOLDEN_TEXTS_FILE = "golden_texts.txt"
 MAX_BYTES = 3_000_000
-# What storing the low-rank matrices in half precision may move a logit.
-FLOAT16_TOLERANCE = 1e-3
-_PROBE_TEXTS = 8
 
 
 def write_model_folder(
-    classifier: TweetClassifier, facts: Mapping[str, Any], version_date: str, model_dir: Path, base: Path
+    tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], version_date: str, model_dir: Path, base: Path
 ) -> dict[str, Any]:
     """Write adapter.safetensors, training.json and golden.jsonl; replace what was there only when all is well.
 
     Golden answers come from the reloaded, merged model: they are what every other process can reproduce.
 
     Args:
-        classifier: with LoRA, trained.
+        tensors: the adapter as `training.model.stored` returns it.
         facts: content of training.json but for `model_version`.
         version_date: date part of the version, and a suffix after the hash when it holds a "+".
         model_dir: is made when missing.
@@ -50,15 +47,11 @@ def write_model_folder(
     model_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".model-") as scratch:
         folder = Path(scratch)
-        dtype = torch.float16
-        written = _write(classifier, facts, version_date, folder, base, dtype)
-        if _largest_difference(classifier, folder, base, written["max_tokens"]) > FLOAT16_TOLERANCE:
-            dtype = torch.float32
-            written = _write(classifier, facts, version_date, folder, base, dtype)
+        written = _write(tensors, facts, version_date, folder, base)
         size = sum(path.stat().st_size for path in folder.iterdir())
         if size > MAX_BYTES:
             raise TrainingError(
-                f"the model folder has {size} bytes; expected at most {MAX_BYTES}; lower model.lora_rank"
+                f"the model folder has {size} bytes; expected at most {MAX_BYTES}; lower model.lora.rank"
             )
         model_dir.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.iterdir()):
@@ -87,38 +80,14 @@ def golden_samples(
 
 
 def _write(
-    classifier: TweetClassifier,
-    facts: Mapping[str, Any],
-    version_date: str,
-    folder: Path,
-    base: Path,
-    dtype: torch.dtype,
+    tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], version_date: str, folder: Path, base: Path
 ) -> dict[str, Any]:
-    save_adapter(classifier, folder, dtype)
+    save_adapter(tensors, folder)
     date, _, suffix = version_date.partition("+")
     version = f"{date}-{sha256_of(folder / ADAPTER_FILE)[:8]}" + (f"-{suffix}" if suffix else "")
     written = {"model_version": version, **facts}
-    written["lora"] = {**facts["lora"], "stored_as": str(dtype).removeprefix("torch.")}
     (folder / FACTS_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     merged, _ = load_merged(folder, base)
     lines = [json.dumps(sample) for sample in golden_samples(merged, base, golden_texts(), written["max_tokens"])]
     (folder / GOLDEN_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return written
-
-
-def _largest_difference(classifier: TweetClassifier, folder: Path, base: Path, max_tokens: int) -> float:
-    """Return the largest difference of a logit between the trained and the stored model on golden texts."""
-    merged, _ = load_merged(folder, base)
-    encoder = TweetEncoder(base / TOKENIZER_FILE, max_tokens)
-    worst = 0.0
-    was_training = classifier.training
-    classifier.eval()
-    device = next(classifier.parameters()).device
-    for ids in encoder.encode([normalise(text) for text in golden_texts()[:_PROBE_TEXTS]]):
-        input_ids = torch.tensor([ids])
-        mask = torch.ones_like(input_ids)
-        with torch.no_grad():
-            found = classifier(input_ids.to(device), mask.to(device)).cpu()
-            worst = max(worst, float((found - merged(input_ids, mask)).abs().max()))
-    classifier.train(was_training)
-    return worst

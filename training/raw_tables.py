@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from training.errors import DatasetError
 from training.labels import KAGGLE, LABEL_MAP, T6, T26
+from training.table_schemas import AGREEMENT, RAW_SCHEMAS, find_failures
 
 MAX_SKIPPED_SHARE = 0.01
-MAX_SHOWN_CHARS = 30
-# A spreadsheet rounds ids of this length and writes them so: the tweet can no longer be named.
-_FLOAT_ID = re.compile(r"[+-]?\d*\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
-_ID = re.compile(r"\d+")
+MAX_SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class RawTweet:
         event: the crisis, or "" when the collection knows none.
         keyword: Kaggle's search word, or "".
         text: as written in the file.
+        label: the collection's own, a key of its `LABEL_MAP`.
         target: 1 disaster, 0 not.
         agreement: share of crowd workers behind the label, or None.
     """
@@ -42,6 +42,7 @@ class RawTweet:
     event: str
     keyword: str
     text: str
+    label: str
     target: int
     agreement: float | None = None
 
@@ -60,34 +61,33 @@ class RawTable:
 
 
 def read_kaggle(folder: Path) -> RawTable:
-    """Read `train.csv`, with `train_agreement.csv` beside it when it is there."""
+    """Read `train.csv`, with `train_agreement.csv` beside it when it is there.
+
+    Raises:
+        DatasetError: any row is not what it must be; names up to MAX_SHOWN_FAILURES lines and columns.
+    """
     path = folder / "train.csv"
     table = RawTable(path)
     agreement = _read_agreement(folder / "train_agreement.csv")
-    seen: dict[str, int] = {}
-    for line, row in _rows(path, ("id", "keyword", "location", "text", "target")):
-        identity = _checked_id(path, line, "id", row["id"])
-        if identity in seen:
-            raise DatasetError(f"{path.name} line {line}, column id: {identity} is also on line {seen[identity]}")
-        seen[identity] = line
-        if not row["text"].strip():
-            raise DatasetError(f"{path.name} line {line}, column text: empty; expected a tweet")
-        target = _mapped(path, line, "target", KAGGLE, row["target"])
+    values = _checked(path, KAGGLE)
+    for row in values.to_dict("records"):
+        target = LABEL_MAP[KAGGLE][row["target"]]
         if target is None:  # no label of Kaggle's maps to None today; the map may change
-            table.skip(f"label {row['target']!r} does not answer the question")
+            table.skip(_says_nothing(row["target"]))
             continue
         table.rows.append(
             RawTweet(
-                id=f"{KAGGLE}:{identity}",
+                id=f"{KAGGLE}:{row['id']}",
                 source=KAGGLE,
                 event="",
                 keyword=row["keyword"].replace("%20", " "),
                 text=row["text"],
+                label=row["target"],
                 target=target,
-                agreement=agreement.get(identity),
+                agreement=agreement.get(row["id"]),
             )
         )
-    unknown = sorted(agreement.keys() - seen.keys())
+    unknown = sorted(agreement.keys() - set(values["id"]))
     if unknown:
         raise DatasetError(f"train_agreement.csv: id {unknown[0]} and {len(unknown) - 1} more are not in {path.name}")
     return table
@@ -103,39 +103,34 @@ def read_crisislex(path: Path, source: str) -> RawTable:
     Raises:
         DatasetError: the header is another, or more than MAX_SKIPPED_SHARE of the rows are unreadable.
     """
-    columns = _CRISISLEX_COLUMNS[source]
+    columns = tuple(RAW_SCHEMAS[source].columns)
     identity_column, text_column, label_column = columns[0], columns[1], columns[-1]
     table = RawTable(path)
+    values = _frame(path, source, on_bad_row=table.skip)
+    failures = {failure.row: failure for failure in find_failures(RAW_SCHEMAS[source], values)}
+    for failure in failures.values():
+        table.skip(f"column {failure.column}: {failure.reason.partition(';')[0]}")
+    unreadable = sum(table.skipped.values())
+    number = len(values) + unreadable - len(failures)
+    if unreadable > MAX_SKIPPED_SHARE * max(number, 1):
+        raise DatasetError(
+            f"{path.name}: {unreadable} of {number} rows are unreadable ({table.skipped}); expected at most "
+            f"{MAX_SKIPPED_SHARE:.0%}; fetch the file again"
+        )
     seen: set[str] = set()
-    unreadable = 0
-    number = 0
-    for line, row in _rows(path, columns, on_bad_row=lambda reason: table.skip(reason)):
-        number += 1
-        identity = row[identity_column].strip().strip("'")
-        try:
-            identity = _checked_id(path, line, identity_column, identity)
-            target = _mapped(path, line, label_column, source, row[label_column])
-        except DatasetError as error:
-            table.skip(str(error).partition(": ")[2].partition(";")[0])
-            unreadable += 1
-            continue
+    for row in values.drop(index=list(failures)).to_dict("records"):
+        identity, label = row[identity_column], row[label_column]
+        target = LABEL_MAP[source][label]
         if target is None:
-            table.skip(f"label {row[label_column]!r} does not answer the question")
+            table.skip(_says_nothing(label))
         elif not row[text_column].strip():
             table.skip("no text")
         elif identity in seen:
             table.skip("id met before in the file")
         else:
             seen.add(identity)
-            table.rows.append(
-                RawTweet(f"{source}:{path.stem}:{identity}", source, path.stem, "", row[text_column], target)
-            )
-    unreadable += sum(count for reason, count in table.skipped.items() if reason.endswith("columns"))
-    if unreadable > MAX_SKIPPED_SHARE * max(number, 1):
-        raise DatasetError(
-            f"{path.name}: {unreadable} of {number} rows are unreadable ({table.skipped}); expected at most "
-            f"{MAX_SKIPPED_SHARE:.0%}; fetch the file again"
-        )
+            name = f"{source}:{path.stem}:{identity}"
+            table.rows.append(RawTweet(name, source, path.stem, "", row[text_column], label, target))
     return table
 
 
@@ -158,42 +153,53 @@ def read_folder(folder: Path) -> list[RawTable]:
     return tables
 
 
-_CRISISLEX_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    T6: ("tweet id", "tweet", "label"),
-    T26: ("Tweet ID", "Tweet Text", "Information Source", "Information Type", "Informativeness"),
-}
-
-
 def _read_agreement(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
-    values: dict[str, float] = {}
-    for line, row in _rows(path, ("id", "agreement")):
-        try:
-            value = float(row["agreement"])
-        except ValueError:
-            value = -1.0
-        if not 0.0 <= value <= 1.0:
-            raise DatasetError(
-                f"{path.name} line {line}, column agreement: {_shown(row['agreement'])}; expected a share from 0 to 1"
-            )
-        values[_checked_id(path, line, "id", row["id"])] = value
+    values = _checked(path, AGREEMENT)
+    return dict(zip(values["id"], values["agreement"].astype(float), strict=True))
+
+
+def _says_nothing(label: str) -> str:
+    return f"label {label!r} does not answer the question"
+
+
+def _checked(path: Path, kind: str) -> pd.DataFrame:
+    """Return the rows of a file that must be clean to the last one; see `_frame`."""
+    values = _frame(path, kind)
+    failures = find_failures(RAW_SCHEMAS[kind], values)
+    if failures:
+        shown = [str(failure) for failure in failures[:MAX_SHOWN_FAILURES]]
+        more = f"; and {len(failures) - len(shown)} more" if len(failures) > len(shown) else ""
+        raise DatasetError(f"{path.name} {'; '.join(shown)}{more}; correct the file or fetch it again")
     return values
+
+
+def _frame(path: Path, kind: str, on_bad_row: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Return a file's values as text, each under the line that it ends on; blanks around ids and labels are gone."""
+    columns = tuple(RAW_SCHEMAS[kind].columns)
+    quote = "'" if kind in (T6, T26) else ""  # keeps a spreadsheet from rounding the id
+    lines, rows = [], []
+    for line, row in _rows(path, columns, on_bad_row):
+        lines.append(line)
+        rows.append((row[0].strip().strip(quote), *row[1:-1], row[-1].strip()))
+    return pd.DataFrame(rows, index=lines, columns=list(columns), dtype=str)
 
 
 def _rows(
     path: Path, columns: tuple[str, ...], on_bad_row: Callable[[str], None] | None = None
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a CSV file whose header must be exactly `columns`."""
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, values) of a CSV file whose header must be exactly `columns`."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), skipinitialspace=True, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
         _check_header(path, header, columns)
+        header_lines = reader.line_num
         for values in reader:
             if not values:
                 continue
             if len(values) == len(columns):
-                yield reader.line_num, dict(zip(columns, values, strict=True))
+                yield reader.line_num, values
             elif on_bad_row is not None:
                 on_bad_row(f"{len(values)} instead of {len(columns)} columns")
             else:
@@ -201,6 +207,8 @@ def _rows(
                     f"{path.name} line {reader.line_num}: {len(values)} columns; expected {len(columns)} "
                     f"({', '.join(columns)}); a quote is missing or the file is cut off"
                 )
+        if reader.line_num == header_lines:
+            raise DatasetError(f"{path.name} has a header and no rows; expected tweets; fetch the file again")
     except csv.Error as error:
         raise DatasetError(f"{path.name} line {reader.line_num}: no CSV ({error}); fetch the file again") from error
 
@@ -232,28 +240,3 @@ def _check_header(path: Path, header: list[str], columns: tuple[str, ...]) -> No
         raise DatasetError(
             f"{path.name} line 1: columns {header}; expected {list(columns)} (missing {missing}, too many {extra})"
         )
-
-
-def _checked_id(path: Path, line: int, column: str, value: str) -> str:
-    if _ID.fullmatch(value):
-        return value
-    reason = "a number with a fraction: a spreadsheet has rounded it" if _FLOAT_ID.fullmatch(value) else "no id"
-    raise DatasetError(
-        f"{path.name} line {line}, column {column}: {_shown(value)} is {reason}; expected digits only; fetch the "
-        "file again"
-    )
-
-
-def _mapped(path: Path, line: int, column: str, source: str, value: str) -> int | None:
-    table = LABEL_MAP[source]
-    if value.strip() not in table:
-        raise DatasetError(
-            f"{path.name} line {line}, column {column}: label {_shown(value)} is not in the map; expected one of "
-            f"{list(table)}"
-        )
-    return table[value.strip()]
-
-
-def _shown(value: str) -> str:
-    # In a shifted row a tweet stands where a label should: its text is never printed.
-    return repr(value) if len(value) <= MAX_SHOWN_CHARS else f"a text of {len(value)} characters"

@@ -25,6 +25,8 @@ HEADINGS: Mapping[str, str] = {
     "nll": "NLL",
 }
 RANKING = ("f1", "precision", "recall", "accuracy", "mcc", "roc_auc", "pr_auc")
+SHOWN_RISKS = (0.03, 0.05, 0.08, 0.1, 0.15)
+SCOPE_NAMES: Mapping[str, str] = {"decided": "all decided", "side": "either side"}
 CALIBRATION = ("ece", "ece_positive", "ece_adaptive", "brier", "nll")
 
 
@@ -106,6 +108,25 @@ def decision_table(report: Report) -> str:
     return table(head, rows)
 
 
+def risks_table(report: Report) -> str:
+    """Return what the thresholds of other limits would have decided: a row a split, scope and one of SHOWN_RISKS."""
+    rows = [
+        [
+            split,
+            SCOPE_NAMES[scope],
+            f"{risk['max_error_share']:.0%}",
+            f"{risk['share']:.3f}",
+            shown(risk["error_share"]),
+        ]
+        for split, found in report["splits"].items()
+        for scope, risks in found.get("risks", {}).items()
+        for risk in risks
+        if risk["max_error_share"] in SHOWN_RISKS
+    ]
+    head = ["rows of", "limit is about", "limit of errors", "share decided", "errors among decided"]
+    return table(head, rows) if rows else ""
+
+
 def report_markdown(report: Report, plots: Sequence[str]) -> str:
     """Return the whole report for a reader."""
     source, method = report["source"], report["method"]
@@ -138,10 +159,17 @@ def report_markdown(report: Report, plots: Sequence[str]) -> str:
         "",
         "## Decisions",
         "Errors among decided tweets with exact (Clopper-Pearson) 95 % intervals. In hindsight: thresholds chosen on "
-        "these very rows, with the same limit of errors on each side; what the scores allow, no promise.",
+        "these very rows, with the same limit of errors among all decided; what the scores allow, no promise.",
         "",
         decision_table(report),
     ]
+    if risks := risks_table(report):
+        lines += [
+            "",
+            "What other limits (`max_error_share` in handler/model-config.yaml) would have decided here:",
+            "",
+            risks,
+        ]
     if report["t26_events"]:
         lines += ["", "## Events of CrisisLexT26", "", events_table(report)]
     for split in report["splits"]:

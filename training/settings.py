@@ -14,6 +14,7 @@ from training.datamodule import DataSettings
 from training.errors import TrainingError
 from training.lightning_module import LearningSettings
 from training.model import LoraSettings
+from training.teachers import TeacherSettings
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ class ModelSettings:
         attention: implementation in transformers; "eager" trains faster on a CPU (docs/log.md).
         encoder_dropout: of hidden states and attention weights, in [0, 1).
         head_dropout: of the pooled vector, in [0, 1).
+        tuning: "lora" trains a low-rank update, "full" every weight of the layers, of which the nearest low-rank update
+            is kept.
         lora: size of the update.
         learning: the recipe.
     """
@@ -35,6 +38,7 @@ class ModelSettings:
     attention: str
     encoder_dropout: float
     head_dropout: float
+    tuning: str
     lora: LoraSettings
     learning: LearningSettings
 
@@ -103,7 +107,7 @@ class Settings:
         model_dir: where adapter, facts and golden samples are written; "" writes none.
         ckpt_path: a checkpoint to go on from; "" starts anew.
         version_suffix: marks a model that is not to be served for good, e.g. "debug".
-        data, model, trainer, callbacks, logger: see their classes.
+        data, model, teacher, trainer, callbacks, logger: see their classes.
     """
 
     seed: int
@@ -114,12 +118,14 @@ class Settings:
     version_suffix: str
     data: DataSettings
     model: ModelSettings
+    teacher: TeacherSettings
     trainer: TrainerSettings
     callbacks: CallbackSettings
     logger: LoggerSettings
 
     def __post_init__(self) -> None:
         _expect("logger.kind", self.logger.kind, ("tensorboard", "csv", "none"))
+        _expect("model.tuning", self.model.tuning, ("lora", "full"))
         _expect("model.attention", self.model.attention, ("eager", "sdpa"))
         _expect("trainer.accelerator", self.trainer.accelerator, ("cpu", "gpu", "auto"))
         if not 0.0 <= self.callbacks.ema_decay < 1.0:

@@ -7,6 +7,7 @@ name: rows that are added later move no other row.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from training.errors import DatasetError
-from training.labels import KAGGLE, T6
+from training.labels import KAGGLE, T26
+from training.language_guess import looks_english
 from training.make_dataset import TIE
 
 TRAIN, CALIBRATION, DEV = "train", "calibration", "dev"
@@ -42,10 +44,15 @@ class SplitSettings:
             )
 
 
+def position_of(group: str, seed: int) -> float:
+    """Return a number in [0, 1) that depends on the name of a near-duplicate group and the seed alone."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 def part_of(group: str, settings: SplitSettings) -> str:
     """Return the part, TRAIN, CALIBRATION or DEV, of a near-duplicate group."""
-    digest = hashlib.sha256(f"{settings.seed}:{group}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
+    position = position_of(group, settings.seed)
     if position < settings.dev_share:
         return DEV
     return CALIBRATION if position < settings.dev_share + settings.calibration_share else TRAIN
@@ -76,13 +83,31 @@ def to_learn_from(rows: pd.DataFrame) -> pd.DataFrame:
     return chosen.assign(target=chosen["agreed_target"])
 
 
-def training_mixture(train: pd.DataFrame, t6_events: tuple[str, ...], t6_per_event: int, seed: int) -> pd.DataFrame:
-    """Return Kaggle's texts and the same number of CrisisLexT6 texts from each event, drawn by seed.
+@dataclass(frozen=True)
+class EventShare:
+    """Texts of one event that join Kaggle's in the training.
+
+    Args:
+        source: collection of the event.
+        event: its name.
+        texts: drawn by seed.
+        up_to: takes what is there when the event has fewer; False refuses.
+    """
+
+    source: str
+    event: str
+    texts: int
+    up_to: bool = False
+
+
+def training_mixture(train: pd.DataFrame, shares: Sequence[EventShare], seed: int) -> pd.DataFrame:
+    """Return Kaggle's texts and some of other collections' events, drawn by seed.
+
+    Of CrisisLexT26, which is in many languages, only texts that are guessed to be English are drawn.
 
     Args:
         train: rows of the part TRAIN.
-        t6_events: names of the events to draw from; others are not touched.
-        t6_per_event: texts an event; 0 trains on Kaggle alone.
+        shares: what joins; other events are not touched.
         seed: of the draw.
 
     Raises:
@@ -90,15 +115,18 @@ def training_mixture(train: pd.DataFrame, t6_events: tuple[str, ...], t6_per_eve
     """
     texts = to_learn_from(train)
     chosen = [texts[texts["source"] == KAGGLE]]
-    for event in t6_events if t6_per_event else ():
-        rows = texts[(texts["source"] == T6) & (texts["event"] == event)]
-        if len(rows) < t6_per_event:
+    for share in shares:
+        rows = texts[(texts["source"] == share.source) & (texts["event"] == share.event)]
+        if share.source == T26:
+            rows = rows[[looks_english(text) for text in rows["normalised"]]]
+        enough = len(rows) if share.up_to else share.texts
+        if not 0 < enough <= len(rows):
             raise DatasetError(
-                f"CrisisLexT6 event {event} has {len(rows)} texts to train on; expected {t6_per_event}; add its file "
-                "to crisislex/t6 and prepare the data again, or lower data.t6_per_event"
+                f"{share.source} event {share.event} has {len(rows)} texts to train on; expected {share.texts}; add "
+                "its file to the raw folder and prepare the data again, or ask for fewer in `data`"
             )
-        generator = np.random.default_rng([seed, *event.encode()])
-        positions = np.sort(generator.choice(len(rows), t6_per_event, replace=False))
+        generator = np.random.default_rng([seed, *share.event.encode()])
+        positions = np.sort(generator.choice(len(rows), min(share.texts, len(rows)), replace=False))
         chosen.append(rows.iloc[positions])
     return pd.concat(chosen, ignore_index=True)
 

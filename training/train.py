@@ -10,6 +10,8 @@ import logging
 import os
 import platform
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,23 +20,24 @@ from typing import Any
 
 import hydra
 import lightning.pytorch as pl
-import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder_facts, resolve_base_encoder
-from training.batches import BucketedBatches
-from training.calibrate import CONFIDENCE, MAX_ERROR_SHARE, fit_band, fit_temperature
-from training.datamodule import DEV_DISTINCT, DEV_T6, TweetDataModule
+from training.building import adapter_scale, build_classifier, merged_classifier, predict_logits, stored_tensors
+from training.calibrate import fit_scaling
+from training.datamodule import DEV_DISTINCT, DEV_T6, Parts, TweetDataModule
 from training.errors import TrainingError
 from training.figures import decision_figures, figures
 from training.fitting import check_machine, fit
 from training.lightning_module import ClassifierModule
-from training.model import LABELS, AdapterError, TweetClassifier, add_lora, load_base
+from training.model import LABELS, AdapterError
 from training.model_folder import write_model_folder
+from training.risk_control import fit_band, risk_table
 from training.settings import Settings, read_settings
 from training.splits import CALIBRATION, DEV
+from training.teaching import teach
 from tweetclf.calibration import scores
 from tweetclf.text import NORMALISER_VERSION
 
@@ -56,12 +59,15 @@ class TrainResult:
     facts: dict[str, Any]
 
 
-def train(settings: Settings, base: Path | None = None) -> TrainResult:
+def train(
+    settings: Settings, base: Path | None = None, divide: Callable[[pd.DataFrame], Parts] | None = None
+) -> TrainResult:
     """Train, evaluate, calibrate and write the model folder.
 
     Args:
         settings: the run.
         base: folder of the base encoder; None resolves the pinned one.
+        divide: makes the parts of the prepared table; None divides at random by the settings.
 
     Raises:
         TrainingError: data, machine or settings do not allow it, or the loss is not finite.
@@ -72,62 +78,54 @@ def train(settings: Settings, base: Path | None = None) -> TrainResult:
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     pl.seed_everything(settings.seed, verbose=False)
-    data = TweetDataModule(Path(settings.data_dir), base / TOKENIZER_FILE, settings.data, settings.seed)
+    data = TweetDataModule(Path(settings.data_dir), base / TOKENIZER_FILE, settings.data, settings.seed, divide)
     data.setup()
     log.info("rows: %s", {part: len(rows) for part, rows in data.parts.items()})
-    classifier = build_classifier(base, settings)
+    started = time.monotonic()
+    if settings.data.teacher_weight:
+        data.learn_from(teach(settings, data, base))
+    teacher_seconds = time.monotonic() - started
+    pl.seed_everything(settings.seed, verbose=False)
+    classifier = build_classifier(base, settings.model)
     module = ClassifierModule(classifier, settings.model.learning, settings.seed)
     train_seconds = fit(settings, module, data)
-    facts = evaluate(classifier, data)
+    # Judged is what is stored: low-rank, in half precision.
+    tensors = stored_tensors(classifier, base, settings.model)
+    facts = evaluate(tensors, settings, base, data)
     dev_f1 = float(facts["dev"]["f1"])
-    facts |= _facts(settings, data, base, train_seconds)
+    facts |= _facts(settings, data, base, train_seconds, teacher_seconds)
     if settings.model_dir:
         date = f"{datetime.now(timezone.utc):%Y.%m.%d}+{settings.version_suffix}"
-        facts = write_model_folder(classifier.cpu(), facts, date, Path(settings.model_dir), base)
+        facts = write_model_folder(tensors, facts, date, Path(settings.model_dir), base)
         log.info("%s: model %s", settings.model_dir, facts["model_version"])
     log.info("dev: %s; trained in %.0f s", json.dumps(facts["dev"]), train_seconds)
     return TrainResult(dev_f1, facts)
 
 
-def build_classifier(base: Path, settings: Settings) -> TweetClassifier:
-    """Return the classifier to train: base layers with LoRA and a fresh head."""
-    model = settings.model
-    encoder = load_base(base, model.num_hidden_layers, model.attention, model.encoder_dropout)
-    return add_lora(TweetClassifier(encoder, model.head_dropout), model.lora)
+def evaluate(tensors: dict[str, torch.Tensor], settings: Settings, base: Path, data: TweetDataModule) -> dict[str, Any]:
+    """Fit scaling and thresholds on the calibration part; return them with the figures of the dev part.
 
-
-def predict_logits(
-    classifier: TweetClassifier, batches: BucketedBatches
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return logits (rows, 2) float32 and targets (rows,), in the order of the batches."""
-    classifier.eval()
-    device = next(classifier.parameters()).device
-    logits, targets = [], []
-    with torch.inference_mode():
-        for batch in batches:
-            found = classifier(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-            logits.append(found.float().cpu().numpy())
-            targets.append(batch["targets"].numpy())
-    return np.concatenate(logits), np.concatenate(targets)
-
-
-def evaluate(classifier: TweetClassifier, data: TweetDataModule) -> dict[str, Any]:
-    """Fit temperature and thresholds on the calibration part; return them with the figures of the dev part."""
+    The bias of the scaling is written into `head.bias` of `tensors`: every other process needs the temperature only.
+    """
+    classifier = merged_classifier(tensors, base, settings.model)
     logits, targets = predict_logits(classifier, data.part_batches(CALIBRATION))
-    temperature = fit_temperature(logits, targets)
-    band = fit_band(logits, targets, temperature)
+    scaling = fit_scaling(logits, targets)
+    tensors["head.bias"] = tensors["head.bias"] + torch.tensor([0.0, scaling.margin_bias])
+    classifier = merged_classifier(tensors, base, settings.model)
+    logits, _ = predict_logits(classifier, data.part_batches(CALIBRATION))
+    temperature = scaling.temperature
+    calibration_score = scores(logits, temperature)
+    band = fit_band(calibration_score, targets)
     dev_logits, dev_targets = predict_logits(classifier, data.part_batches(DEV))
     score = scores(dev_logits, temperature)
     result: dict[str, Any] = {
         "temperature": temperature,
+        "bias": scaling.bias,
         "thresholds": {"not_disaster_below": band.not_disaster_below, "disaster_from": band.disaster_from},
         "calibration": {
-            "n": len(targets),
-            "max_error_share": MAX_ERROR_SHARE,
-            "confidence": CONFIDENCE,
-            "coverage": band.coverage,
-            "error_share": band.error_share,
+            name: value for name, value in asdict(band).items() if name not in ("not_disaster_below", "disaster_from")
         },
+        "risks": risk_table(calibration_score, targets),
         "dev": {
             **figures(score, dev_targets),
             **decision_figures(score, dev_targets, band.not_disaster_below, band.disaster_from),
@@ -140,7 +138,9 @@ def evaluate(classifier: TweetClassifier, data: TweetDataModule) -> dict[str, An
     return result
 
 
-def _facts(settings: Settings, data: TweetDataModule, base: Path, train_seconds: float) -> dict[str, Any]:
+def _facts(
+    settings: Settings, data: TweetDataModule, base: Path, train_seconds: float, teacher_seconds: float
+) -> dict[str, Any]:
     recipe = asdict(settings)
     for machine_bound in ("data_dir", "output_dir", "model_dir", "ckpt_path", "logger"):
         del recipe[machine_bound]
@@ -150,7 +150,9 @@ def _facts(settings: Settings, data: TweetDataModule, base: Path, train_seconds:
         "num_hidden_layers": settings.model.num_hidden_layers,
         "normaliser_version": NORMALISER_VERSION,
         "base_model": dict(base_encoder_facts(base)),
-        "lora": asdict(settings.model.lora),
+        "tuning": settings.model.tuning,
+        "lora": {**asdict(settings.model.lora), "scale": adapter_scale(settings.model), "stored_as": "float16"},
+        "softened_share": round(data.softened_share, 4),
         "data": data.data_facts(),
         "rows": {
             part: {str(source): int(count) for source, count in rows["source"].value_counts().items()}
@@ -160,6 +162,7 @@ def _facts(settings: Settings, data: TweetDataModule, base: Path, train_seconds:
         "recipe": recipe,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
         "train_seconds": round(train_seconds),
+        "teacher_seconds": round(teacher_seconds),
         "trained_at": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
     }
 

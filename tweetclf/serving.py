@@ -13,6 +13,7 @@ from tweetclf.classifier import DEFAULT_BATCH_TOKENS
 from tweetclf.engines import ENGINE_NAMES
 from tweetclf.errors import BundleError
 from tweetclf.form import TEXT_FIELDS
+from tweetclf.risk import SCOPES, thresholds_at
 
 DEFAULT_CACHE_BYTES = 32 << 20  # some fifty thousand tweets
 
@@ -28,7 +29,11 @@ class HandlerConfig:
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
             DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
-        not_disaster_below: overrides the bundle's threshold; None keeps it.
+        max_error_share: limit of the errors that the thresholds shall keep, one of the bundle's table; None keeps the
+            bundle's own thresholds.
+        error_share_of: what the limit is about: `decided`, all that the model decides by itself, or `side`, those of
+            either side by itself.
+        not_disaster_below: overrides the threshold of either; None keeps it.
         disaster_from: the same for the upper end.
     """
 
@@ -37,6 +42,8 @@ class HandlerConfig:
     batch_tokens: int = DEFAULT_BATCH_TOKENS
     batch_seconds: float = 90.0
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    max_error_share: float | None = None
+    error_share_of: str = "decided"
     not_disaster_below: float | None = None
     disaster_from: float | None = None
 
@@ -47,7 +54,11 @@ class HandlerConfig:
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
         _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
         _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
-        for name in ("not_disaster_below", "disaster_from"):
+        if self.error_share_of not in SCOPES:
+            raise BundleError(
+                f"model-config.yaml: handler.error_share_of is {self.error_share_of!r}; expected one of {SCOPES}"
+            )
+        for name in ("max_error_share", "not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)
         if self.torch_threads == 0:
@@ -70,8 +81,18 @@ class HandlerConfig:
             raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
         return cls(**section)
 
-    def thresholds(self, default: Thresholds) -> Thresholds:
-        """Return the bundle's thresholds with the operator's in their place."""
+    def thresholds(self, default: Thresholds, facts: Mapping[str, Any]) -> Thresholds:
+        """Return the bundle's thresholds with the operator's in their place.
+
+        Args:
+            default: the bundle's own.
+            facts: content of its bundle.json.
+
+        Raises:
+            BundleError: the bundle knows no thresholds of the risk asked for, or the two ends cross.
+        """
+        if self.max_error_share is not None:
+            default = thresholds_at(facts, float(self.max_error_share), self.error_share_of)
         return Thresholds(
             default.not_disaster_below if self.not_disaster_below is None else float(self.not_disaster_below),
             default.disaster_from if self.disaster_from is None else float(self.disaster_from),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,8 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from tests.conftest import ROOT, tiny_tokenizer
+from tests.training.file_server import FileServer
+from training.datamodule import read_table
 from training.make_dataset import make_dataset
 from training.settings import Settings, read_settings
 
@@ -129,6 +132,30 @@ def data_dir(raw_dir: Path, tmp_path: Path) -> Path:
     """Prepared table of `raw_dir`."""
     make_dataset(raw_dir, tmp_path / "processed")
     return tmp_path / "processed"
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[FileServer]:
+    """Serves an empty folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = FileServer(folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def real_table_dir(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared table of the real tweets, made once a session; read-only."""
+    folder = tmp_path_factory.mktemp("real_table")
+    make_dataset(real_data, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_table(real_table_dir: Path) -> pd.DataFrame:
+    """Read-only."""
+    return read_table(real_table_dir)
 
 
 def compose_settings(*overrides: str) -> Settings:

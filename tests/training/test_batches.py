@@ -61,3 +61,11 @@ def test_iter_from_a_later_step_goes_on_where_that_step_is() -> None:
 def test_order_unshuffled_is_by_length() -> None:
     order = [row for rows in _batches(shuffle=False).order(0) for row in rows]
     assert (np.diff(LENGTHS[order]) >= 0).all()
+
+
+def test_iter_gives_the_soft_targets_of_its_rows() -> None:
+    soft = np.linspace(0, 1, 333, dtype=np.float32)
+    batches = _batches(soft_targets=soft)
+    for rows, batch in zip(batches.order(0), batches, strict=True):
+        assert batch["soft_targets"].tolist() == soft[rows].tolist()
+    assert "soft_targets" not in next(iter(_batches()))

@@ -1,22 +1,26 @@
-"""Temperature finds the factor that was applied; thresholds keep their promise."""
+"""Temperature and bias find what was applied."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import beta
 
-from training.calibrate import CONFIDENCE, NEVER, fit_band, fit_temperature
+from training.calibrate import Scaling, fit_scaling, fit_temperature
 from tweetclf.calibration import scores
 
 
-def _sample(rows: int, seed: int, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits whose margin, divided by `sharpness`, is the true log-odds, and labels drawn from it."""
+def _sample(rows: int, seed: int, sharpness: float = 1.0, bias: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits whose margin / sharpness + bias is the true log-odds, and labels drawn from it."""
     generator = np.random.default_rng(seed)
-    margin = generator.normal(0, 2.5, rows)
-    targets = (generator.random(rows) < 1 / (1 + np.exp(-margin))).astype(np.int64)
-    logits = np.stack([np.zeros(rows), sharpness * margin], axis=1).astype(np.float32)
+    odds = generator.normal(0, 2.5, rows)
+    targets = (generator.random(rows) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+    logits = np.stack([np.zeros(rows), sharpness * (odds - bias)], axis=1).astype(np.float32)
     return logits, targets
+
+
+def _loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
+    score = np.clip(scores(logits, temperature), 1e-12, 1 - 1e-12)
+    return float(-np.log(np.where(targets == 1, score, 1 - score)).mean())
 
 
 @pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
@@ -27,50 +31,22 @@ def test_fit_temperature_of_sharpened_logits_finds_the_factor(sharpness: float) 
 
 def test_fit_temperature_lowers_the_loss() -> None:
     logits, targets = _sample(500, 1, 5.0)
-
-    def loss(temperature: float) -> float:
-        score = np.clip(scores(logits, temperature), 1e-12, 1 - 1e-12)
-        return float(-np.log(np.where(targets == 1, score, 1 - score)).mean())
-
     found = fit_temperature(logits, targets)
-    assert loss(found) <= min(loss(temperature) for temperature in (1.0, 0.9 * found, 1.1 * found))
+    tried = [_loss(logits, targets, temperature) for temperature in (1.0, 0.9 * found, 1.1 * found)]
+    assert _loss(logits, targets, found) <= min(tried)
 
 
-def test_fit_band_keeps_the_bound_on_each_side_and_cannot_be_wider() -> None:
-    logits, targets = _sample(600, 2)
-    band = fit_band(logits, targets, 1.0)
-    score = scores(logits, 1.0)
-    for decided, wrong_label in ((score >= band.disaster_from, 0), (score < band.not_disaster_below, 1)):
-        count, errors = int(decided.sum()), int((targets[decided] == wrong_label).sum())
-        assert count > 50
-        assert beta.ppf(CONFIDENCE, errors + 1, count - errors) <= 0.08
-    for wider in np.unique(score[(score >= 0.5) & (score < band.disaster_from)]):
-        decided = score >= wider
-        errors = int((targets[decided] == 0).sum())
-        assert beta.ppf(CONFIDENCE, errors + 1, decided.sum() - errors) > 0.08
-    assert 0 < band.coverage < 1
-    assert band.error_share <= 0.08
+@pytest.mark.parametrize(("sharpness", "bias"), [(1.0, -0.5), (2.0, 0.3), (0.5, 0.0)])
+def test_fit_scaling_finds_factor_and_bias(sharpness: float, bias: float) -> None:
+    found = fit_scaling(*_sample(20_000, 2, sharpness, bias))
+    assert found.temperature == pytest.approx(sharpness, rel=0.06)
+    assert found.bias == pytest.approx(bias, abs=0.06)
 
 
-def test_fit_band_of_noise_decides_nothing() -> None:
-    generator = np.random.default_rng(3)
-    logits = generator.normal(size=(400, 2)).astype(np.float32)
-    band = fit_band(logits, generator.integers(0, 2, 400), 1.0)
-    assert (band.not_disaster_below, band.disaster_from) == (0.0, NEVER)
-    assert band.coverage == 0.0
-
-
-def test_fit_band_of_a_perfect_model_decides_everything() -> None:
-    logits, targets = _sample(400, 4)
-    logits[:, 1] = np.where(targets == 1, 4.0, -4.0) + 0.01 * logits[:, 1]
-    band = fit_band(logits, targets, 1.0)
-    assert band.coverage == 1.0
-    assert band.not_disaster_below <= band.disaster_from
-
-
-def test_fit_band_of_equal_scores_decides_them_together() -> None:
-    # 200 rows with one and the same score, a quarter of them wrong: no threshold may part them.
-    logits = np.tile(np.array([[0.0, 2.0]], dtype=np.float32), (200, 1))
-    targets = np.ones(200, dtype=np.int64)
-    targets[150:] = 0
-    assert fit_band(logits, targets, 1.0).disaster_from == NEVER
+def test_margin_bias_added_to_the_logit_makes_the_temperature_enough() -> None:
+    logits, targets = _sample(5_000, 3, 2.0, -0.6)
+    found = fit_scaling(logits, targets)
+    moved = logits + np.array([0.0, found.margin_bias], dtype=np.float32)
+    assert fit_temperature(moved, targets) == pytest.approx(found.temperature, rel=0.01)
+    assert fit_scaling(moved, targets).bias == pytest.approx(0.0, abs=0.01)
+    assert Scaling(2.0, -0.25).margin_bias == -0.5

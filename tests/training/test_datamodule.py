@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from tests.training.conftest import kaggle_rows, write_csv
 from training.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
@@ -65,6 +67,37 @@ def test_part_batches_are_in_an_order_that_tells_the_rows(data_dir: Path, tiny_b
 def test_setup_with_a_limit_trains_on_so_many_rows(data_dir: Path, tiny_base: Path) -> None:
     limited = DataSettings(batch_size=8, limit_rows=20)
     assert len(_module(data_dir, tiny_base, limited).parts[TRAIN]) == 20
+
+
+def test_setup_reads_kaggle_rows_as_often_as_asked(data_dir: Path, tiny_base: Path) -> None:
+    once, thrice = (
+        _module(data_dir, tiny_base, dataclasses.replace(SETTINGS, kaggle_repeats=repeats)).parts[TRAIN]["source"]
+        for repeats in (1, 3)
+    )
+    assert thrice.value_counts()["kaggle"] == 3 * once.value_counts()["kaggle"]
+    assert thrice.value_counts()["crisislex_t6"] == once.value_counts()["crisislex_t6"]
+
+
+def test_learn_from_softens_kaggle_rows_by_crowd_and_teacher(data_dir: Path, tiny_base: Path) -> None:
+    module = _module(data_dir, tiny_base, dataclasses.replace(SETTINGS, agreement_weight=1.0, teacher_weight=0.5))
+    train = module.parts[TRAIN]
+    share = float((train["source"] == "kaggle").mean())
+    assert module.softened_share == pytest.approx(share)
+    found = torch.cat([batch["soft_targets"] for batch in module.train_dataloader()])
+    assert {round(value, 4) for value in found[~found.isnan()].tolist()} == {0.1, 0.9}
+    module.learn_from(dict.fromkeys(train["id"], 0.5))
+    found = torch.cat([batch["soft_targets"] for batch in module.train_dataloader()])
+    assert {round(value, 4) for value in found.tolist()} == {0.3, 0.7, 0.25, 0.75}  # T6 has labels alone
+
+
+def test_setup_without_agreement_says_that_bare_labels_are_learnt(
+    raw_dir: Path, tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (raw_dir / "train_agreement.csv").unlink()
+    make_dataset(raw_dir, tmp_path / "bare")
+    module = _module(tmp_path / "bare", tiny_base, dataclasses.replace(SETTINGS, agreement_weight=1.0))
+    assert "bare labels are learnt" in caplog.text
+    assert module.softened_share == 0.0
 
 
 def test_data_facts_are_the_lock(data_dir: Path, tiny_base: Path) -> None:

@@ -164,8 +164,8 @@ def test_decision_report_counts_each_side_by_itself() -> None:
     assert (found["n"], found["share"], found["errors"], found["error_share"]["value"]) == (4, 0.6667, 1, 0.25)
     disaster, other = found["sides"]["disaster"], found["sides"]["not_disaster"]
     assert (disaster["n"], disaster["errors"], other["n"], other["errors"]) == (3, 1, 1, 0)
-    # At 0.5 ties would be called disaster: two of five wrong. At 0.9 one of three is, more than 8 %. Below, one row.
-    assert found["hindsight"] == {"max_error_share": 0.08, "share": 0.1667}
+    # Together, the four surest hold an error. By side: of three at 0.9 one is wrong, more than 8 %; below, one row.
+    assert found["hindsight"] == {"max_error_share": 0.08, "share": 0.0, "share_per_side": 0.1667}
     # Clopper-Pearson of 1 in 3, and of 0 in 1. Source: scipy.stats.binomtest(...).proportion_ci("exact").
     assert disaster["error_share"] == {"value": 0.3333, "low": 0.0084, "high": 0.9057}
     assert other["error_share"] == {"value": 0.0, "low": 0.0, "high": 0.975}

@@ -17,10 +17,15 @@ from training.model import (
     AdapterError,
     LoraSettings,
     TweetClassifier,
+    adapter_tensors,
     add_lora,
     load_base,
     load_merged,
+    low_rank_tensors,
+    merge_adapter,
     save_adapter,
+    stored,
+    tune_fully,
 )
 
 LORA = LoraSettings(rank=4, alpha=8)
@@ -39,8 +44,8 @@ def trained(tiny_base: Path) -> TweetClassifier:
 
 @pytest.fixture
 def model_dir(trained: TweetClassifier, tmp_path: Path) -> Path:
-    save_adapter(trained, tmp_path / "model", torch.float32)
-    facts = {"num_hidden_layers": 2, "lora": {"rank": LORA.rank, "alpha": LORA.alpha}}
+    save_adapter(adapter_tensors(trained), tmp_path / "model")
+    facts = {"num_hidden_layers": 2, "lora": {"scale": LORA.scale}}
     (tmp_path / "model" / "training.json").write_text(json.dumps(facts))
     return tmp_path / "model"
 
@@ -70,7 +75,7 @@ def test_save_adapter_in_half_precision_moves_logits_little(
     trained: TweetClassifier, model_dir: Path, tiny_base: Path
 ) -> None:
     full = (model_dir / ADAPTER_FILE).stat().st_size
-    save_adapter(trained, model_dir, torch.float16)
+    save_adapter(stored(adapter_tensors(trained)), model_dir)
     assert (model_dir / ADAPTER_FILE).stat().st_size < 0.7 * full
     assert load_file(model_dir / ADAPTER_FILE)["head.weight"].dtype == torch.float32
     merged, _ = load_merged(model_dir, tiny_base)
@@ -96,10 +101,47 @@ def test_add_lora_trains_all_linear_layers_and_the_head_only(trained: TweetClass
     assert not trained.encoder.embeddings.word_embeddings.weight.requires_grad
 
 
-def test_save_adapter_without_lora_saves_nothing(tiny_base: Path, tmp_path: Path) -> None:
+def test_adapter_tensors_without_lora_are_refused(tiny_base: Path) -> None:
     with pytest.raises(AdapterError, match="no LoRA layers"):
-        save_adapter(TweetClassifier(load_base(tiny_base, 2)), tmp_path)
-    assert not (tmp_path / ADAPTER_FILE).exists()
+        adapter_tensors(TweetClassifier(load_base(tiny_base, 2)))
+
+
+@pytest.fixture
+def tuned(tiny_base: Path) -> TweetClassifier:
+    """A classifier all of whose trained weights are far from where they start."""
+    classifier = tune_fully(TweetClassifier(load_base(tiny_base, 2)))
+    generator = torch.Generator().manual_seed(3)
+    for parameter in classifier.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return classifier.eval()
+
+
+def _difference(tuned: TweetClassifier, base: Path, rank: int) -> float:
+    plain = TweetClassifier(load_base(base, 2)).eval()
+    merged = merge_adapter(TweetClassifier(load_base(base, 2)).eval(), low_rank_tensors(tuned, plain, rank), 1.0)
+    with torch.no_grad():
+        return float((merged(*_batch()) - tuned(*_batch())).abs().max())
+
+
+def test_tune_fully_trains_every_layer_and_no_embedding(tuned: TweetClassifier) -> None:
+    frozen = [name for name, parameter in tuned.named_parameters() if not parameter.requires_grad]
+    assert frozen
+    assert all(name.startswith("encoder.embeddings.") for name in frozen)
+
+
+def test_low_rank_tensors_of_full_rank_make_the_tuned_model(tuned: TweetClassifier, tiny_base: Path) -> None:
+    assert _difference(tuned, tiny_base, 32) < 1e-4  # 32 wide: nothing is cut off
+    assert _difference(tuned, tiny_base, 0) > _difference(tuned, tiny_base, 4) > 1e-3
+
+
+def test_low_rank_tensors_hold_biases_and_norms_whole(tuned: TweetClassifier, tiny_base: Path) -> None:
+    tensors = low_rank_tensors(tuned, TweetClassifier(load_base(tiny_base, 2)), 4)
+    assert tensors["encoder.encoder.layer.0.attention.self.query.lora_A"].shape == (4, 32)
+    assert tensors["encoder.encoder.layer.1.output.dense.lora_B"].shape == (32, 4)
+    deltas = [name for name in tensors if name.endswith(".delta")]
+    assert len(deltas) == 2 * (6 + 4)  # layers x (biases of linear layers, weight and bias of two norms)
+    assert {tensor.dtype for name, tensor in stored(tensors).items() if "head" not in name} == {torch.float16}
 
 
 @pytest.mark.parametrize(("change", "message"), [("drop", "lacks"), ("extra", "1 tensors too many"), ("head", "head")])

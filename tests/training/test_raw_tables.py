@@ -38,10 +38,10 @@ def _changed(change: dict[str, object], row: int = 3) -> list[dict[str, object]]
         ({"id": "4.0"}, r"train\.csv line 5, column id: '4\.0' is a number with a fraction"),
         ({"id": "5.8E+17"}, r"line 5, column id: '5\.8E\+17' is a number with a fraction"),
         ({"id": ""}, r"line 5, column id: '' is no id"),
-        ({"id": 1}, r"line 5, column id: 1 is also on line 2"),
-        ({"target": 2}, r"line 5, column target: label '2' is not in the map; expected one of \['1', '0'\]"),
-        ({"target": ""}, r"line 5, column target: label ''"),
-        ({"text": " "}, r"line 5, column text: empty"),
+        ({"id": 1}, r"line 5, column id: '1' is there more than once"),
+        ({"target": 2}, r"line 5, column target: '2' is not in the label map; expected one of \['1', '0'\]"),
+        ({"target": ""}, r"line 5, column target: '' is not in the label map"),
+        ({"text": " "}, r"line 5, column text: '' holds nothing; expected a tweet"),
     ],
 )
 def test_read_kaggle_of_a_bad_value_names_line_and_column(tmp_path: Path, change: dict, message: str) -> None:
@@ -77,6 +77,33 @@ def test_read_kaggle_of_an_empty_file_says_so(tmp_path: Path, content: bytes) ->
         read_kaggle(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "mac-roman"])
+def test_read_kaggle_of_a_spreadsheets_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "train.csv").write_text("id,keyword,location,text,target\n1,,,caf\u00e9 on fire,1\n", encoding=encoding)
+    with pytest.raises(DatasetError, match=r"train\.csv line \d: byte 0x.. is not UTF-8; a spreadsheet"):
+        read_kaggle(tmp_path)
+
+
+def test_read_kaggle_of_a_byte_order_mark_reads_the_file(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", kaggle_rows())
+    (tmp_path / "train.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "train.csv").read_bytes())
+    assert len(read_kaggle(tmp_path).rows) == 126
+
+
+def test_read_kaggle_of_a_header_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("id,keyword,location,text,target\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"train\.csv has a header and no rows"):
+        read_kaggle(tmp_path)
+
+
+def test_read_kaggle_of_many_bad_values_names_five_and_counts_the_rest(tmp_path: Path) -> None:
+    rows = [{**row, "id": f"{row['id']}.0"} if row["id"] % 10 == 3 else row for row in kaggle_rows()]
+    rows[1]["target"] = "yes"
+    write_csv(tmp_path / "train.csv", rows)
+    with pytest.raises(DatasetError, match=r"line 3, column target: 'yes' .*; line 34, column id: .*; and 9 more; "):
+        read_kaggle(tmp_path)
+
+
 def test_read_kaggle_of_a_cut_off_file_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,keyword,location,text,target\n1,,,fire,1\n2,,,flo", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"train\.csv line 3: 4 columns; expected 5"):
@@ -97,16 +124,24 @@ def test_read_kaggle_without_the_file_says_how_to_get_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("value", "identity", "message"),
     [
-        ("1.2", 1, "line 2, column agreement: '1.2'; expected a share from 0 to 1"),
+        ("1.2", 1, "line 2, column agreement: '1.2' is no share; expected one from 0 to 1"),
         ("nan", 1, "line 2, column agreement: 'nan'"),
         ("most", 1, "line 2, column agreement: 'most'"),
+        ("0.9", "1.0", "line 2, column id: '1.0' is a number with a fraction"),
         ("0.9", 999, "id 999 and 0 more are not in train.csv"),
     ],
 )
-def test_read_kaggle_with_bad_agreement_is_refused(tmp_path: Path, value: str, identity: int, message: str) -> None:
+def test_read_kaggle_with_bad_agreement_is_refused(tmp_path: Path, value: str, identity: object, message: str) -> None:
     write_csv(tmp_path / "train.csv", kaggle_rows())
     write_csv(tmp_path / "train_agreement.csv", [{"id": identity, "agreement": value}])
     with pytest.raises(DatasetError, match=message):
+        read_kaggle(tmp_path)
+
+
+def test_read_kaggle_with_agreement_given_twice_is_refused(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", kaggle_rows())
+    write_csv(tmp_path / "train_agreement.csv", [{"id": 1, "agreement": share} for share in (0.9, 0.6)])
+    with pytest.raises(DatasetError, match=r"train_agreement\.csv line 3, column id: '1' is there more than once"):
         read_kaggle(tmp_path)
 
 

@@ -34,7 +34,7 @@ def test_config_files_are_short() -> None:
 
 
 def test_config_of_an_experiment_changes_what_it_says() -> None:
-    assert compose_settings("experiment=three_layers", PLACE).model.num_hidden_layers == 3
+    assert compose_settings("experiment=first", PLACE).model.num_hidden_layers == 6
     assert compose_settings("experiment=kaggle_only", PLACE).data.t6_per_event == 0
     quick = compose_settings("debug=quick", PLACE)
     assert (quick.version_suffix, quick.trainer.max_epochs) == ("debug", 1)

@@ -11,7 +11,7 @@ from tests.training.conftest import kaggle_rows, write_csv
 from training.datamodule import read_table
 from training.errors import DatasetError
 from training.make_dataset import make_dataset
-from training.splits import SplitSettings, assert_no_leak, part_of, split, training_mixture
+from training.splits import EventShare, SplitSettings, assert_no_leak, part_of, split, training_mixture
 
 SETTINGS = SplitSettings(seed=3, dev_share=0.3, calibration_share=0.2)
 
@@ -106,17 +106,32 @@ def test_training_mixture_draws_the_same_number_from_each_named_event() -> None:
         ],
         ignore_index=True,
     )
-    chosen = training_mixture(train, ("flood", "storm"), 20, seed=1)
+    shares = [EventShare("crisislex_t6", "flood", 20), EventShare("crisislex_t6", "storm", 20)]
+    chosen = training_mixture(train, shares, seed=1)
     assert chosen.groupby(["source", "event"]).size().to_dict() == {
         ("crisislex_t6", "flood"): 20,
         ("crisislex_t6", "storm"): 20,
         ("kaggle", ""): 30,
     }
-    pd.testing.assert_frame_equal(chosen, training_mixture(train, ("flood", "storm"), 20, seed=1))
-    assert not chosen.equals(training_mixture(train, ("flood", "storm"), 20, seed=2))
-    assert set(training_mixture(train, ("flood",), 0, seed=1)["source"]) == {"kaggle"}
+    pd.testing.assert_frame_equal(chosen, training_mixture(train, shares, seed=1))
+    assert not chosen.equals(training_mixture(train, shares, seed=2))
+    assert set(training_mixture(train, [], seed=1)["source"]) == {"kaggle"}
 
 
-def test_training_mixture_of_a_missing_event_says_what_to_do() -> None:
+def test_training_mixture_draws_english_texts_of_t26_only_and_up_to_what_there_is() -> None:
+    rows = _table([f"q{number}" for number in range(4)], "crisislex_t26", "quake")
+    rows["normalised"] = [
+        "the walls of the school have fallen and we are all out",
+        "se ha caido la pared de la escuela y no hay luz en el barrio",
+        "there is no power in our street after the quake",
+        "los vecinos de la zona estan en la calle por el temblor",
+    ]
+    train = pd.concat([_table(["k0"]), rows], ignore_index=True)
+    chosen = training_mixture(train, [EventShare("crisislex_t26", "quake", 300, up_to=True)], seed=0)
+    assert sorted(chosen["normalised"]) == sorted([train["normalised"][0], *rows["normalised"][::2]])
+
+
+@pytest.mark.parametrize("up_to", [False, True])
+def test_training_mixture_of_a_missing_event_says_what_to_do(up_to: bool) -> None:
     with pytest.raises(DatasetError, match="event nowhere has 0 texts to train on; expected 5"):
-        training_mixture(_table(["a"]), ("nowhere",), 5, seed=0)
+        training_mixture(_table(["a"]), [EventShare("crisislex_t6", "nowhere", 5, up_to)], seed=0)

@@ -15,18 +15,18 @@ from tweetclf.serving import HandlerConfig, read_payload
 def test_handler_config_of_nothing_takes_the_defaults() -> None:
     config = HandlerConfig.from_mapping(None)
     assert config.torch_threads == len(os.sched_getaffinity(0))
-    assert config.thresholds(Thresholds(0.2, 0.8)) == Thresholds(0.2, 0.8)
+    assert config.thresholds(Thresholds(0.2, 0.8), {}) == Thresholds(0.2, 0.8)
 
 
 def test_handler_config_with_thresholds_replaces_those_it_names() -> None:
     config = HandlerConfig.from_mapping({"disaster_from": 0.95, "not_disaster_below": None})
-    assert config.thresholds(Thresholds(0.2, 0.8)) == Thresholds(0.2, 0.95)
+    assert config.thresholds(Thresholds(0.2, 0.8), {}) == Thresholds(0.2, 0.95)
 
 
 def test_handler_config_with_crossed_thresholds_is_refused() -> None:
     config = HandlerConfig.from_mapping({"disaster_from": 0.1})
     with pytest.raises(BundleError, match="expected 0 <= not_disaster_below <= disaster_from"):
-        config.thresholds(Thresholds(0.2, 0.8))
+        config.thresholds(Thresholds(0.2, 0.8), {})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,8 @@ def test_handler_config_with_crossed_thresholds_is_refused() -> None:
         ({"cache_bytes": -1}, r"handler.cache_bytes is -1; expected int from 0"),
         ({"cache_bytes": "32M"}, r"handler.cache_bytes is '32M'"),
         ({"disaster_from": "high"}, r"handler.disaster_from is 'high'"),
+        ({"max_error_share": 8}, r"handler.max_error_share is 8; expected float from 0 to 1"),
+        ({"error_share_of": "both"}, r"handler.error_share_of is 'both'; expected one of"),
     ],
 )
 def test_handler_config_with_a_wrong_value_says_what_is_expected(section: Any, message: str) -> None:
