@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks import plots
 from benchmarks.end_to_end import Bodies, LoadError
+from benchmarks.figures import without_nan
 from benchmarks.machine import describe_machine
 from benchmarks.page import full_page
 from benchmarks.profiles import ARCHIVE, STORE, unpack
@@ -167,7 +168,7 @@ def _engines(
 def save(results: dict[str, Any], places: Places) -> None:
     """Write the results."""
     places.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=1)
+    text = json.dumps(without_nan(results), indent=1, allow_nan=False)
     (places.out / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
 
 

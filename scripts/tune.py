@@ -52,14 +52,15 @@ class Found:
     alone: list[Mapping[str, Any]] = field(default_factory=list)
     bulk: list[Mapping[str, Any]] = field(default_factory=list)
     jvm_mb: float = 0.0
+    start_s: float = 0.0
 
     def rate(self) -> float:
         """Return the median of single tweets a second on 64 connections."""
-        return statistics.median(one["tweets_per_s"] for one in self.loaded)
+        return float(statistics.median(one["tweets_per_s"] for one in self.loaded))
 
     def p99_ms(self) -> float:
         """Return the median p99 on one connection."""
-        return statistics.median(one["p99_ms"] for one in self.alone)
+        return float(statistics.median(one["p99_ms"] for one in self.alone))
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -73,11 +74,23 @@ class Found:
             number(statistics.median(one["front_end_cpu_ms_per_tweet"] for one in self.loaded)),
             number(statistics.median(one["worker_cpu_ms_per_tweet"] for one in self.loaded)),
             number(self.jvm_mb),
+            number(self.start_s),
             str(sum(sum(one["errors"].values()) for one in (*self.loaded, *self.alone, *self.bulk))),
         ]
 
 
-HEAD = ("setting", "single/s", "bulk/s", "p50 ms", "p99 ms", "front end, ms", "worker, ms", "JVM, MB", "errors")
+HEAD = (
+    "setting",
+    "single/s",
+    "bulk/s",
+    "p50 ms",
+    "p99 ms",
+    "front end, ms",
+    "worker, ms",
+    "JVM, MB",
+    "start s",
+    "errors",
+)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -120,6 +133,7 @@ def measure_stage(root: Path, work: Path, bodies: Bodies, candidates: Sequence[C
             profile = our_profile(f"candidate {place}", root, work / f"candidate{place}", measured)
             servers.append(stack.enter_context(running(profile)))
             measure(Case("single", 64, 3.0).load(servers[-1], bodies, 0))
+            found[place].start_s = servers[-1].start_seconds
             servers[-1].hold()
         for turn in range(rounds):
             for server, one in zip(servers, found, strict=True):

@@ -99,7 +99,7 @@ def _netty(chosen: Candidate) -> list[Candidate]:
             properties={"number_of_netty_threads": str(threads), "netty_client_threads": str(threads)},
         )
         for threads in (1, 2)
-    ]
+    ] + [chosen.but("direct buffers", properties={"prefer_direct_buffer": "true"})]
 
 
 def _jvm(chosen: Candidate) -> list[Candidate]:

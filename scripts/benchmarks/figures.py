@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,15 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
         "high": rounded(max(values)),
         "values": [rounded(value) for value in values],
     }
+
+
+def without_nan(value: Any) -> Any:
+    """Return JSON values with null where a figure is NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -15,6 +15,7 @@ def full_page(results: Results) -> str:
     parts = [
         "# Benchmark",
         "Made by `make benchmark` from `benchmark.json`; not edited by hand.",
+        *([QUICK_NOTE] if results.get("quick") else []),
         readme_section(results).replace("docs/benchmarks/report.md", "report.md"),
         "## Engines on one core",
         *_engines(results["engines"]),
@@ -31,6 +32,7 @@ def full_page(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+QUICK_NOTE = "A quick run: one short repetition, which shows that everything works and not how fast it is."
 CLOSED_NOTE = (
     "Each connection sends its next request when the one before is answered. Processor time is milliseconds of a core "
     "a tweet, generator excluded; its own share of a core stands in the last column. `ours, cache` is the server as "

@@ -70,9 +70,9 @@ def ratio(over: Mapping[str, Any], under: Mapping[str, Any], unit: str = "x") ->
     return Reached(middle, f"{number(middle)}{unit} ({number(min(values))} to {number(max(values))})")
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Return a figure with three digits that say something, and thousands parted."""
-    if math.isnan(value):
+    if value is None or math.isnan(value):
         return "not measured"
     if abs(value) >= 100:
         return f"{value:,.0f}"
@@ -164,7 +164,7 @@ def goal_rows(results: Results) -> list[tuple[Goal, Reached | None]]:
     for goal in GOALS:
         try:
             rows.append((goal, goal.read(results)))
-        except (LookupError, ValueError):
+        except (LookupError, TypeError, ZeroDivisionError):
             rows.append((goal, None))
     return rows
 
@@ -183,26 +183,28 @@ def readme_section(results: Results) -> str:
         bound = f"{'>=' if goal.at_least else '<='} {goal.shown}"
         verdict = "not measured" if reached is None else "yes" if goal.is_met(reached) else "**no**"
         rows.append([goal.what, bound, "" if reached is None else reached.text, verdict])
-    baseline, ours, bulk = (
-        number(_rate(results, *key))
-        for key in (("baseline", "single", 64), ("ours", "single", 64), ("ours", "bulk", results["bulk_connections"]))
-    )
     load = ", ".join(str(value) for value in machine["load_average_before"])
-    return "\n".join(
-        [
-            f"Model `{model['version']}`, {model['layers']} layers; {machine['cores']} cores of "
-            f"{machine['processor']}, load generator on the same cores (load average before: {load}).",
-            f"Tweets {results['tweets']['source']}, no two alike, answer cache off; {results['repetitions']} "
-            "interleaved repetitions, median (lowest to highest).",
-            "",
-            table(["what", "goal", "measured", "reached"], rows),
-            "",
+    lines = [
+        f"Model `{model['version']}`, {model['layers']} layers; {machine['cores']} cores of {machine['processor']}, "
+        f"load generator on the same cores (load average before: {load}).",
+        f"Tweets {results['tweets']['source']}, no two alike, answer cache off; interleaved repetitions: "
+        f"{results.get('repetitions', 0)}, median (lowest to highest).",
+        "",
+        table(["what", "goal", "measured", "reached"], rows),
+        "",
+    ]
+    if results.get("end_to_end"):
+        keys = (("baseline", "single", 64), ("ours", "single", 64), ("ours", "bulk", results["bulk_connections"]))
+        baseline, ours, bulk = (number(_rate(results, *key)) for key in keys)
+        lines.append(
             f"In tweets/s: baseline {baseline} and ours {ours} one by one on 64 connections, ours {bulk} in bulk. The "
             "baseline is what TorchServe's example for transformers does, with the same weights: padded to 150 tokens, "
-            "eager float32, batches of 32, stock settings. `make benchmark` measures all of it anew; every figure: "
-            "[docs/benchmarks](docs/benchmarks/report.md).",
-        ]
+            "eager float32, batches of 32, stock settings."
+        )
+    lines.append(
+        "`make benchmark` measures all of it anew; every figure: [docs/benchmarks](docs/benchmarks/report.md)."
     )
+    return "\n".join(lines)
 
 
 def _rate(results: Results, profile: str, kind: str, connections: int) -> float:

@@ -83,6 +83,11 @@ class Server:
         for process in self._family():
             process.send_signal(signal.SIGCONT)
 
+    @property
+    def java_pid(self) -> int:
+        """Return the pid of the front end."""
+        return int(self._java.pid)
+
     def worker_pids(self) -> list[int]:
         """Return the pids of the Python workers."""
         return [process.pid for process in self._workers()]

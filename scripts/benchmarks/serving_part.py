@@ -58,7 +58,7 @@ FULL = Plan(
         BASELINE: [Case("single", 1, 3), Case("single", 8, 4), Case("single", 64, 8), Case("single", 256, 8)],
         OURS: [
             *(Case("single", connections, 3) for connections in (1, 8, 64, 256)),
-            *(Case("bulk", connections, 3) for connections in (1, 8, 64)),
+            *(Case("bulk", connections, 3) for connections in (1, 8, 64, 256)),
             *(Case("grpc", 64, 3), Case("stream", 64, 2)),
         ],
         CACHED: [Case("stream", 64, 2)],
