@@ -34,7 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ = 100
 SHOWN = 12
 FRAME = re.compile(r"^\s+([\w.$/<>]+(?:\([^)]*\))?)\s*(?:line:.*)?$")
-WAITS = ("epollWait", "Unsafe.park", "Object.wait", "SocketDispatcher.read0", "EPoll.wait", "Native.epoll")
+# On top of a stack these wait for work: no processor time.
+JAVA_WAITS = re.compile(r"epollWait|EPoll\.wait|park|Object\.wait|read0|readBytes|waitForProcessExit")
+WORKER_WAITS = re.compile(r"^(recv|poll|epoll_wait|select|nanosleep) ")
+ADDRESS = re.compile(r"^0x[0-9a-f]+ ")  # native code without a name: only its library is told
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -94,10 +97,12 @@ def _profile(
 
 
 def _py_spy_stacks(path: Path) -> Iterable[list[str]]:
+    """Yield the stacks of the threads that do not wait for a request."""
     for line in path.read_text(encoding="utf-8").splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = [re.sub(r" \(.*/(\w[\w.-]*)(?::\d+)?\)$", r" (\1)", frame) for frame in stack.split(";")]
-        yield from [frames] * int(count)
+        frames = [ADDRESS.sub("", re.sub(r":\d+\)$", ")", frame)) for frame in stack.split(";")]
+        if not WORKER_WAITS.match(frames[-1]):
+            yield from [frames] * int(count)
 
 
 def _jfr_stacks(path: Path) -> Iterable[list[str]]:
@@ -110,7 +115,7 @@ def _jfr_stacks(path: Path) -> Iterable[list[str]]:
     for event in text.split("\n}\n"):
         _, _, trace = event.partition("stackTrace = [")
         frames = [found[1].split("(")[0] for line in trace.splitlines() if (found := FRAME.match(line))]
-        if frames and not any(wait in frames[0] for wait in WAITS):
+        if frames and not JAVA_WAITS.search(frames[0]):
             yield list(reversed(frames))
 
 

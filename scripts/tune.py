@@ -1,6 +1,6 @@
 """Find the server's settings for this machine by measuring them on real TorchServes, and write them down.
 
-    python scripts/tune.py                        all stages, about ten minutes
+    python scripts/tune.py                        all stages, a quarter of an hour
     python scripts/tune.py --dry-run              the same, only telling what it would write
     python scripts/tune.py --stages workers jvm   only these
 
@@ -38,9 +38,10 @@ from server_process import ServerError
 ROOT = Path(__file__).resolve().parent.parent
 MIN_GAIN = 1.03  # below it, two measurements of the same setting differ as much
 MAX_P99_GROWTH = 1.25
-LOADED = Case("single", 64, 3.0)
-ALONE = Case("single", 1, 2.0)
-BULK = Case("bulk", 8, 2.0)
+LOADED = Case("single", 64, 2.5)
+ALONE = Case("single", 1, 1.5)
+BULK = Case("bulk", 8, 1.5)
+WARM_UP_S = 2.5  # the front end compiles its code
 
 
 @dataclass
@@ -132,7 +133,7 @@ def measure_stage(root: Path, work: Path, bodies: Bodies, candidates: Sequence[C
             measured = candidate.but(candidate.name, handler={"cache_bytes": 0}).changes
             profile = our_profile(f"candidate {place}", root, work / f"candidate{place}", measured)
             servers.append(stack.enter_context(running(profile)))
-            measure(Case("single", 64, 3.0).load(servers[-1], bodies, 0))
+            measure(Case("single", 64, WARM_UP_S).load(servers[-1], bodies, 0))
             found[place].start_s = servers[-1].start_seconds
             servers[-1].hold()
         for turn in range(rounds):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.profiles import Changes, read_model_config
+from benchmarks.profiles import CONFIG_FILE, Changes, changed_config
 
 MODEL_KEYS = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay")
 HANDLER_KEYS = ("torch_threads", "batch_tokens")
@@ -53,7 +53,7 @@ class Candidate:
 
 def present(root: Path) -> Candidate:
     """Return the settings of the files."""
-    config = read_model_config(root, Changes())
+    config = changed_config((root / "handler" / CONFIG_FILE).read_text(encoding="utf-8"), Changes())
     model = {key: config[key] for key in MODEL_KEYS if key in config}
     handler = {key: config["handler"][key] for key in HANDLER_KEYS if key in config["handler"]}
     return Candidate("as it is", Changes(model, handler, {}))

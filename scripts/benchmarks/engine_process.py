@@ -26,7 +26,9 @@ from benchmarks.limits import Shape, measure_cuda_limit, measure_limit, supporte
 QUEUE = 64  # tweets that wait when an engine is called
 GPU_QUEUE = 8_192
 WALL_FACTOR = 4  # clock time that a measurement may take, in multiples of its processor time
-PRECISION = {"torchscript": "fp32", "openvino": "int8"}
+# Name of the engine, its `precision`, and the limit that it is compared with.
+CPU_ENGINES = (("torchscript", "float32", "fp32"), ("torchscript", "bfloat16", "bf16"), ("openvino", "auto", "int8"))
+GPU_ENGINES = (("torchscript", "float16", "fp16"),)
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,21 @@ def _classifiers(settings: Settings) -> dict[tuple[str, str], Any]:
     cuda = settings.device != "cpu"
     config = HandlerConfig.from_mapping({**settings.handler, "torch_threads": 1})
     found = {}
-    for name in ("torchscript",) if cuda else tuple(PRECISION):
+    for name, precision, limit in GPU_ENGINES if cuda else CPU_ENGINES:
+        if not cuda and limit not in supported_precisions():
+            continue
+        # Archives of before engines had a choice of precision know only the first.
+        choice = (precision,) if hasattr(config, "precision") else ()
+        if precision not in ("float32", "auto") and not choice:
+            continue
         try:
-            engine, _ = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1)
+            engine: Any = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1, *choice)[0]
         except BundleError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
-        precision = "fp16" if cuda else PRECISION[name]
-        found[name, precision] = Classifier(bundle, engine, batch_tokens=config.batch_tokens, cache_bytes=0)
+        tokens = config.batch_tokens or engine.batch_tokens
+        title = name if precision in ("float32", "auto") else f"{name}, {precision}"
+        found[title, limit] = Classifier(bundle, engine, batch_tokens=tokens, cache_bytes=0)
     return found
 
 

@@ -106,7 +106,8 @@ def our_profile(name: str, project: Path, folder: Path, changes: Changes) -> Pro
         if (project / linked).exists():
             (folder / linked).symlink_to(project / linked)
     built = project / STORE / ARCHIVE
-    config = read_model_config(project, changes)
+    with zipfile.ZipFile(built) as archive:
+        config = changed_config(archive.read(CONFIG_FILE).decode(), changes)
     if changes.model or changes.handler:
         _rewrite(built, store / ARCHIVE, {CONFIG_FILE: yaml.safe_dump(config, sort_keys=False).encode()})
     else:
@@ -117,9 +118,9 @@ def our_profile(name: str, project: Path, folder: Path, changes: Changes) -> Pro
     return Profile(name, folder, ports, int(config.get("minWorkers", 1)))
 
 
-def read_model_config(project: Path, changes: Changes) -> dict[str, Any]:
-    """Return the project's model-config.yaml with changes."""
-    config: dict[str, Any] = yaml.safe_load((project / "handler" / CONFIG_FILE).read_text(encoding="utf-8"))
+def changed_config(text: str, changes: Changes) -> dict[str, Any]:
+    """Return the content of a model-config.yaml with changes."""
+    config: dict[str, Any] = yaml.safe_load(text)
     config.update(changes.model or {})
     config["handler"] = {**(config.get("handler") or {}), **(changes.handler or {})}
     return config

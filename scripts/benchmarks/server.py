@@ -131,7 +131,7 @@ class Server:
         address = Address("management_address", "127.0.0.1", self.profile.ports.management)
         status, body = ask(address, "/models/tweets")
         workers = json.loads(body)[0]["workers"] if status == http.client.OK else []
-        return sum(worker["status"] == "READY" for worker in workers) >= self.profile.workers
+        return sum(1 for worker in workers if worker["status"] == "READY") >= self.profile.workers
 
     def _last_lines(self) -> str:
         log = self.profile.root / "logs" / "console.log"
