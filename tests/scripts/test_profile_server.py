@@ -8,9 +8,8 @@ import profile_server
 
 
 def test_stacks_of_py_spy_lose_line_numbers_and_those_that_wait_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "raw.txt").write_text(
-        "run (worker.py:10);handle (tweets_handler.py:20);0x7fa4 (libopenvino.so) 3\nrun (worker.py:10);recv (libc.so.6) 90\n"
-    )
+    working = "run (worker.py:10);handle (tweets_handler.py:20);0x7fa4 (libopenvino.so) 3"
+    (tmp_path / "raw.txt").write_text(f"{working}\nrun (worker.py:10);recv (libc.so.6) 90\n")
     stacks = list(profile_server._py_spy_stacks(tmp_path / "raw.txt"))
     assert stacks == [["run (worker.py)", "handle (tweets_handler.py)", "(libopenvino.so)"]] * 3
 
