@@ -168,11 +168,21 @@ def open_model(folder: Path, base: Path) -> ClassifierSource:
     return ClassifierSource(Classifier(bundle, EagerEngine(classifier)), "model", str(folder))
 
 
-def open_source(model: Path, bundle: Path | None, server: str | None, engine: str = AUTO) -> AnswerSource:
-    """Return what is asked for answers: the server if one is given, else the bundle, else the model folder."""
+def open_source(
+    model: Path, bundle: Path | None, server: str | None, engine: str = AUTO, base: Path | None = None
+) -> AnswerSource:
+    """Return what is asked for answers: the server if one is given, else the bundle, else the model folder.
+
+    Args:
+        model: folder of a trained model.
+        bundle: exported folder.
+        server: its address.
+        engine: of the bundle, one of ENGINES.
+        base: folder of the model's base encoder; None resolves the pinned one.
+    """
     if server:
         return ServerSource(server)
-    return open_bundle(bundle, engine) if bundle else open_model(model, resolve_base_encoder())
+    return open_bundle(bundle, engine) if bundle else open_model(model, base or resolve_base_encoder())
 
 
 def open_bundle(folder: Path, engine: str = AUTO) -> ClassifierSource:

@@ -20,9 +20,9 @@ from typing import Any
 
 from training.answer_sources import ENGINES, AnswerSource, ask, open_source
 from training.base_encoder import BaseEncoderError
+from training.behaviour_table import behaviour_table
 from training.errors import DatasetError, TrainingError
 from training.model import LABELS, AdapterError
-from training.report_tables import table
 from tweetclf.errors import TweetClfError
 
 CASES = Path(__file__).resolve().parent.parent / "tests" / "behaviour"
@@ -154,15 +154,6 @@ def behaviour_report(source: AnswerSource, cases: Sequence[Case]) -> dict[str, A
     }
 
 
-def behaviour_table(report: Mapping[str, Any]) -> str:
-    """Return one row a kind and capability, as Markdown."""
-    rows = []
-    for kind, entry in report["kinds"].items():
-        rows.append([kind, "all", *_rates(entry)])
-        rows += [["", capability, *_rates(counts)] for capability, counts in entry["capabilities"].items()]
-    return table(["kind", "capability", "cases", "passed", "pass rate"], rows)
-
-
 def _case(kind: str, row: Mapping[str, str], where: str) -> Case:
     if any(value is None or not value.strip() for value in row.values()):
         raise DatasetError(f"{where} has an empty field or too few; expected {list(_COLUMNS[kind])}")
@@ -181,10 +172,6 @@ def _source(options: argparse.Namespace) -> AnswerSource:
 
 def _changed(case: Case, score: float) -> dict[str, float]:
     return {"changed_score": round(score, 4)} if case.changed else {}
-
-
-def _rates(counts: Mapping[str, Any]) -> list[str]:
-    return [str(counts["cases"]), str(counts["passed"]), f"{counts['pass_rate']:.1%}"]
 
 
 def _failures(cases: Sequence[Case], report: Mapping[str, Any]) -> list[str]:

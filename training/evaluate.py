@@ -95,6 +95,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     settings, seed = data_settings(facts)
     rows = evaluation_rows(table_dir, base / TOKENIZER_FILE, settings, seed, options.splits, options.limit)
     _check_places(options, facts, source.model_version)
+    attached = _attached(options, source.model_version)
     scored, speed = _score(source, rows, options.baselines, base, work)
     report: dict[str, Any] = {
         "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version}
@@ -109,6 +110,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "t26_rows_left_out_as_near_duplicates": rows.left_out,
         **splits_report(rows, scored, options.resamples, options.seed, (facts or {}).get("risks")),
     }
+    report |= attached
     plots = _plot(options.output, rows, scored, report)
     (options.output / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (options.output / MARKDOWN_FILE).write_text(report_markdown(report, plots), encoding="utf-8")
@@ -117,7 +119,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def open_source(options: argparse.Namespace) -> AnswerSource:
     """Return what is asked for answers."""
-    return answer_sources.open_source(options.model or options.facts, options.bundle, options.server, options.engine)
+    base = None if options.bundle or options.server else resolve_base_encoder()
+    folder = options.model or options.facts
+    return answer_sources.open_source(folder, options.bundle, options.server, options.engine, base)
 
 
 def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[str, Any] | None:
@@ -127,6 +131,31 @@ def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[st
         return None
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts if facts["model_version"] == source.model_version else None
+
+
+def _attached(options: argparse.Namespace, version: str) -> dict[str, Any]:
+    """Return the reports of other commands that shall stand beside this one.
+
+    Raises:
+        TrainingError: one is not there, is no such report, or is of another model.
+    """
+    found: dict[str, Any] = {}
+    for name, needed in (("generalisation", "cases"), ("behaviour", "kinds")):
+        path: Path | None = getattr(options, name)
+        if path is None:
+            continue
+        try:
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            found[name][needed]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{path} is no report of {name} ({type(error).__name__}); expected the file that "
+                f"`python -m training.{name}` writes"
+            ) from error
+        other = found[name].get("source", {}).get("model_version", version)
+        if other != version:
+            raise TrainingError(f"{path} is of model {other}, asked is {version}; expected one model; make it again")
+    return found
 
 
 def _check_places(options: argparse.Namespace, facts: Mapping[str, Any] | None, version: str) -> None:
@@ -217,6 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
+    for name in ("generalisation", "behaviour"):
+        what = f"report of `python -m training.{name}` to include"
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
     parser.add_argument("--spread", nargs="+", type=Path, metavar="REPORT", help="compare reports, no evaluation")
     parser.add_argument(

@@ -16,6 +16,7 @@ from training.errors import DatasetError
 from training.labels import T26
 from training.language_guess import looks_english
 from training.make_dataset import REPORT_FILE, TABLE_FILE, make_dataset
+from training.recipe_settings import compose
 from training.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, to_learn_from
 from tweetclf.bundle import sha256_of
 from tweetclf.text import NORMALISER_VERSION
@@ -70,7 +71,9 @@ def data_settings(facts: Mapping[str, Any] | None) -> tuple[DataSettings, int]:
         DatasetError: the facts lack the recipe.
     """
     if facts is None:
-        return DataSettings(), 0
+        default = compose().data
+        shares = {name: getattr(default, name) for name in ("dev_share", "calibration_share", "split_seed")}
+        return DataSettings(**shares), 0
     try:
         data = {**facts["recipe"]["data"]}
         for events in ("t6_events", "t26_events"):

@@ -1,29 +1,36 @@
 """Fill the model card: text by hand in model_card_template.md, every number from the evaluation and the training.
 
 A place is `{{path}}` or `{{path|form}}`, the path from `evaluation` (report.json) or `training` (training.json), its
-steps divided by "/" since split names may hold dots; `{{table NAME}}` or `{{table NAME SPLIT}}` is a whole table.
+steps divided by "/" since split names may hold dots; `{{table NAME}}` or `{{table NAME SPLIT}}` is a whole table;
+`{{sentence NAME}}` is one of training/model_card_sentences.py.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
+from training.behaviour_table import behaviour_table
 from training.errors import TrainingError
+from training.model_card_sentences import SENTENCES
 from training.report_tables import (
     calibration_table,
     decision_table,
     events_table,
     gains_table,
+    generalisation_table,
     results_table,
+    risks_table,
     shown,
     slices_table,
 )
 
 TEMPLATE_FILE = "model_card_template.md"
 _PLACE = re.compile(r"\{\{\s*(.+?)\s*\}\}")
+_NOT_MEASURED = "Not measured for this model."
 _TABLES: Mapping[str, Callable[..., str]] = {
     "results": results_table,
     "calibration": calibration_table,
@@ -31,6 +38,9 @@ _TABLES: Mapping[str, Callable[..., str]] = {
     "events": events_table,
     "decisions": decision_table,
     "slices": slices_table,
+    "risks": lambda report: risks_table(report) or _NOT_MEASURED,
+    "generalisation": lambda report: _optional(generalisation_table, report, "generalisation"),
+    "behaviour": lambda report: _optional(behaviour_table, report, "behaviour"),
 }
 _FORMS: Mapping[str, Callable[[Any], str]] = {
     "text": str,
@@ -67,19 +77,37 @@ def model_card(evaluation: Mapping[str, Any], training: Mapping[str, Any], templ
         )
     if template is None:
         template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
-    facts = {"evaluation": evaluation, "training": training}
-    return _PLACE.sub(lambda place: _fill(place.group(1), facts), template)
+    tables = {name: partial(table, evaluation) for name, table in _TABLES.items()}
+    return fill_template(template, {"evaluation": evaluation, "training": training}, tables)
 
 
-def _fill(place: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
+def fill_template(
+    template: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Callable[..., str]]
+) -> str:
+    """Return a template with every place filled, see the module's head.
+
+    Args:
+        template: Markdown.
+        facts: first step of a path -> what it leads into.
+        tables: name -> function that returns the table, of a split where the place names one.
+
+    Raises:
+        CardError: a place names what is not there.
+    """
+    return _PLACE.sub(lambda place: _fill(place.group(1), facts, tables), template)
+
+
+def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Callable[..., str]]) -> str:
     if place.startswith("table "):
         _, name, *split = place.split()
         try:
-            return _TABLES[name](facts["evaluation"], *split)
+            return tables[name](*split)
         except KeyError as error:
             raise CardError(
-                f"{{{{{place}}}}}: {error} is not there; expected one of {list(_TABLES)} and a split"
+                f"{{{{{place}}}}}: {error} is not there; expected one of {list(tables)} and a split"
             ) from error
+    if place.startswith("sentence "):
+        return _sentence(place, facts["training"])
     path, _, form = place.partition("|")
     value: Any = facts
     for step in path.strip().split("/"):
@@ -93,3 +121,17 @@ def _fill(place: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
         raise CardError(f"{{{{{place}}}}}: form {error} is unknown; expected one of {list(_FORMS)}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise CardError(f"{{{{{place}}}}}: {type(value).__name__} has no form {form.strip()!r}") from error
+
+
+def _sentence(place: str, training: Mapping[str, Any]) -> str:
+    name = place.split(maxsplit=1)[1]
+    if name not in SENTENCES:
+        raise CardError(f"{{{{{place}}}}}: expected one of {list(SENTENCES)}")
+    try:
+        return SENTENCES[name](training)
+    except KeyError as error:
+        raise CardError(f"{{{{{place}}}}}: training.json lacks {error}; train again") from error
+
+
+def _optional(fill: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any], part: str) -> str:
+    return fill(report[part]) if part in report else _NOT_MEASURED

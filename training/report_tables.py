@@ -27,6 +27,11 @@ HEADINGS: Mapping[str, str] = {
 RANKING = ("f1", "precision", "recall", "accuracy", "mcc", "roc_auc", "pr_auc")
 SHOWN_RISKS = (0.03, 0.05, 0.08, 0.1, 0.15)
 SCOPE_NAMES: Mapping[str, str] = {"decided": "all decided", "side": "either side"}
+GENERALISATION_NOTE = (
+    "Other trainings of the recipe, each without what it is judged on: keyword: no Kaggle search word of the judged "
+    "tweets was trained on; event: the recipe without that crisis; collection: Kaggle alone; curve: a share of the "
+    "training tweets, judged on Kaggle's dev part."
+)
 CALIBRATION = ("ece", "ece_positive", "ece_adaptive", "brier", "nll")
 
 
@@ -127,6 +132,20 @@ def risks_table(report: Report) -> str:
     return table(head, rows) if rows else ""
 
 
+def generalisation_table(report: Report) -> str:
+    """Return one row a held-out training and system, from the file of `python -m training.generalisation`."""
+    rows = []
+    for case, found in report["cases"].items():
+        trained = sum(found["trained_rows"].values())
+        for system, values in found["systems"].items():
+            decision = found["decision"]
+            decided = [f"{decision['share']:.3f}", shown(decision["error_share"])] if system == MODEL else ["", ""]
+            figures = [shown(values[metric]) for metric in ("f1", "accuracy", "roc_auc", "ece")]
+            rows.append([case, f"{trained:,}", f"{found['rows']:,}", system, *figures, *decided])
+    head = ["case", "trained on", "judged", "system", "F1", "accuracy", "ROC-AUC", "ECE", "share decided"]
+    return table([*head, "errors among decided"], rows)
+
+
 def report_markdown(report: Report, plots: Sequence[str]) -> str:
     """Return the whole report for a reader."""
     source, method = report["source"], report["method"]
@@ -172,6 +191,8 @@ def report_markdown(report: Report, plots: Sequence[str]) -> str:
         ]
     if report["t26_events"]:
         lines += ["", "## Events of CrisisLexT26", "", events_table(report)]
+    if held_out := report.get("generalisation"):
+        lines += ["", "## Trained without what is judged", "", GENERALISATION_NOTE, "", generalisation_table(held_out)]
     for split in report["splits"]:
         lines += ["", f"## Kinds of tweets: {split}", "", slices_table(report, split)]
     if plots:

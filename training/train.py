@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder
 from training.building import adapter_scale, build_classifier, merged_classifier, predict_logits, stored_tensors
 from training.calibrate import fit_scaling
 from training.datamodule import DEV_DISTINCT, DEV_T6, Parts, TweetDataModule
+from training.energy import CostMeter
 from training.errors import TrainingError
 from training.figures import decision_figures, figures
 from training.fitting import check_machine, fit
@@ -60,7 +61,10 @@ class TrainResult:
 
 
 def train(
-    settings: Settings, base: Path | None = None, divide: Callable[[pd.DataFrame], Parts] | None = None
+    settings: Settings,
+    base: Path | None = None,
+    divide: Callable[[pd.DataFrame], Parts] | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> TrainResult:
     """Train, evaluate, calibrate and write the model folder.
 
@@ -68,12 +72,14 @@ def train(
         settings: the run.
         base: folder of the base encoder; None resolves the pinned one.
         divide: makes the parts of the prepared table; None divides at random by the settings.
+        callbacks: of the trainer, beside those of the settings.
 
     Raises:
         TrainingError: data, machine or settings do not allow it, or the loss is not finite.
         BaseEncoderError: the base encoder is missing or another.
     """
     check_machine(settings)
+    meter = CostMeter()
     base = base or resolve_base_encoder()
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
@@ -88,12 +94,13 @@ def train(
     pl.seed_everything(settings.seed, verbose=False)
     classifier = build_classifier(base, settings.model)
     module = ClassifierModule(classifier, settings.model.learning, settings.seed)
-    train_seconds = fit(settings, module, data)
+    train_seconds = fit(settings, module, data, callbacks)
     # Judged is what is stored: low-rank, in half precision.
     tensors = stored_tensors(classifier, base, settings.model)
     facts = evaluate(tensors, settings, base, data)
     dev_f1 = float(facts["dev"]["f1"])
     facts |= _facts(settings, data, base, train_seconds, teacher_seconds)
+    facts["cost"] = meter.cost()
     if settings.model_dir:
         date = f"{datetime.now(timezone.utc):%Y.%m.%d}+{settings.version_suffix}"
         facts = write_model_folder(tensors, facts, date, Path(settings.model_dir), base)

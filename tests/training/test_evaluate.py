@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import evaluate
+from training import answer_sources, evaluate
 from training.answer_sources import Answers
 from training.evaluation_report import Scored, decision_report
 from training.settings import Settings
@@ -22,7 +22,8 @@ PNG = b"\x89PNG\r\n"
 
 @pytest.fixture(autouse=True)
 def _tiny_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "resolve_base_encoder", lambda: tiny_base)
+    for module in (evaluate, answer_sources):
+        monkeypatch.setattr(module, "resolve_base_encoder", lambda: tiny_base)
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_evaluate_when_the_training_of_a_bundle_is_not_at_hand_says_so(
     ]
     assert evaluate.main(options(raw_dir, tmp_path, *more)) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert report["source"] == {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    expected = {"kind": "bundle", "name": str(tiny_bundle_dir), "model_version": "2026.01.01-tiny"}
+    assert report["source"] == {**expected, "engine": "torchscript"}
     assert "is not at hand" in report["training_note"]
     assert list(report["splits"]["kaggle_random"]["systems"]) == ["model"]
     assert report["splits"]["kaggle_random"]["rows"] == 10

@@ -1,0 +1,21 @@
+"""The pass rates of `python -m training.behaviour` as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.report_tables import table
+
+
+def behaviour_table(report: Mapping[str, Any]) -> str:
+    """Return one row a kind and capability, as Markdown."""
+    rows = []
+    for kind, entry in report["kinds"].items():
+        rows.append([kind, "all", *_rates(entry)])
+        rows += [["", capability, *_rates(counts)] for capability, counts in entry["capabilities"].items()]
+    return table(["kind", "capability", "cases", "passed", "pass rate"], rows)
+
+
+def _rates(counts: Mapping[str, Any]) -> list[str]:
+    return [str(counts["cases"]), str(counts["passed"]), f"{counts['pass_rate']:.1%}"]
