@@ -174,11 +174,11 @@ class TweetDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> BucketedBatches:
         """Return the batches of training, in the order of the trainer's step."""
-        return self._batches(TRAIN, self._settings.batch_size, shuffle=True)
+        return self._batches(TRAIN, self._settings.batch_size, shuffle=True, shared=True)
 
     def val_dataloader(self) -> BucketedBatches:
         """Return the batches of the dev part."""
-        return self._batches(DEV, EVALUATION_BATCH, shuffle=False)
+        return self._batches(DEV, EVALUATION_BATCH, shuffle=False, shared=True)
 
     def part_batches(self, part: str) -> BucketedBatches:
         """Return the batches of any part, ascending in length; `BucketedBatches.order(0)` tells the rows."""
@@ -198,12 +198,15 @@ class TweetDataModule(pl.LightningDataModule):
         shuffled = rows.sample(frac=1.0, random_state=self._settings.split_seed)
         return shuffled.groupby("event").head(DEV_T6_PER_EVENT).reset_index(drop=True)
 
-    def _batches(self, part: str, batch_size: int, shuffle: bool) -> BucketedBatches:
+    def _batches(self, part: str, batch_size: int, shuffle: bool, shared: bool = False) -> BucketedBatches:
         trainer = self.trainer
         step = (lambda: trainer.global_step) if shuffle and trainer is not None else None
         targets = self.parts[part]["target"].tolist()
+        rank, world_size = (trainer.global_rank, trainer.world_size) if shared and trainer is not None else (0, 1)
         soft = self._soft_targets if part == TRAIN else None
-        return BucketedBatches(self._encoded[part], targets, batch_size, self._seed, step, shuffle, soft)
+        return BucketedBatches(
+            self._encoded[part], targets, batch_size, self._seed, step, shuffle, soft, rank, world_size
+        )
 
 
 def read_table(data_dir: Path) -> pd.DataFrame:

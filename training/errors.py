@@ -7,5 +7,9 @@ class TrainingError(RuntimeError):
     """Training cannot start or go on; says what was found, what was expected and what to do."""
 
 
+class LossError(TrainingError):
+    """The loss of a training is not finite: its settings are bad, and those of another may be good."""
+
+
 class DatasetError(TrainingError):
     """A raw or prepared table is not what it must be; names file, line and column."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
+import errno
 import logging
 import shutil
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
+from training.checkpoint_check import check_checkpoint
+from training.curves import check_logger, close_logger, make_logger
 from training.errors import TrainingError
 from training.lightning_module import DEV_METRIC
-from training.settings import CallbackSettings, LoggerSettings, Settings
+from training.profiling import make_profiler
+from training.settings import CallbackSettings, Settings
+from training.weight_average import TrainedWeightAveraging
 
 CHECKPOINT_FOLDER = "checkpoints"
 CHECKPOINT_NAME = "last"
@@ -73,6 +76,9 @@ def check_machine(settings: Settings) -> None:
             "trainer.accelerator is gpu and torch sees none; expected a CUDA device and a CUDA build of torch; use "
             "trainer.accelerator=cpu"
         )
+    if settings.trainer.precision.startswith("bf16") and not wants_gpu and not _multiplies_bf16():
+        log.warning("this CPU has no bf16 instructions: trainer.precision=32-true would be faster")
+    check_logger(settings)
     output = Path(settings.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(output).free
@@ -83,23 +89,37 @@ def check_machine(settings: Settings) -> None:
         )
 
 
-def fit(settings: Settings, module: pl.LightningModule, data: pl.LightningDataModule) -> float:
-    """Train `module` from the start or from the checkpoint of the settings; return the seconds that it took."""
+def fit(
+    settings: Settings, module: pl.LightningModule, data: pl.LightningDataModule, callbacks: Sequence[Callback] = ()
+) -> float:
+    """Train `module` from the start or from the checkpoint of the settings; return the seconds that it took.
+
+    Raises:
+        TrainingError: the checkpoint does not fit, or the disk is full; names the checkpoint to go on from.
+    """
     started = time.monotonic()
+    if settings.ckpt_path:
+        check_checkpoint(Path(settings.ckpt_path), module)
+    trainer = make_trainer(settings, callbacks)
     with warnings.catch_warnings():
         # A resumed run means to write where it came from.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Lightning 2.6 with torch 2.13: about their own pytrees, nothing that a reader could mend.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-        make_trainer(settings).fit(module, datamodule=data, ckpt_path=settings.ckpt_path or None)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=settings.ckpt_path or None)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise TrainingError(_disk_full(settings, trainer)) from error
+        finally:
+            close_logger(settings)
     return time.monotonic() - started
 
 
-def make_trainer(settings: Settings) -> pl.Trainer:
-    """Return a trainer; nothing runs yet."""
+def make_trainer(settings: Settings, callbacks: Sequence[Callback] = ()) -> pl.Trainer:
+    """Return a trainer, with further callbacks after those of the settings; nothing runs yet."""
     output = Path(settings.output_dir)
-    # A resumed run goes on in the folder of its checkpoint.
-    checkpoints = Path(settings.ckpt_path).parent if settings.ckpt_path else output / CHECKPOINT_FOLDER
     terminal = sys.stderr.isatty()
     return pl.Trainer(
         accelerator=settings.trainer.accelerator,
@@ -109,15 +129,31 @@ def make_trainer(settings: Settings) -> pl.Trainer:
         max_steps=settings.trainer.max_steps,
         gradient_clip_val=settings.trainer.gradient_clip,
         check_val_every_n_epoch=settings.trainer.check_every_epochs,
+        val_check_interval=1.0 / settings.trainer.checks_per_epoch,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        profiler=settings.trainer.profiler or None,
-        logger=_logger(settings.logger, output),
-        callbacks=_callbacks(settings.callbacks, checkpoints, terminal),
+        profiler=make_profiler(settings.trainer.profiler, output),
+        logger=make_logger(settings),
+        callbacks=[*_callbacks(settings.callbacks, _checkpoint_folder(settings), terminal), *callbacks],
         enable_progress_bar=terminal,
         enable_model_summary=False,
         default_root_dir=output,
     )
+
+
+def _multiplies_bf16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _disk_full(settings: Settings, trainer: pl.Trainer) -> str:
+    last = _checkpoint_folder(settings) / f"{CHECKPOINT_NAME}.ckpt"
+    next_step = f"go on with ckpt_path={last}" if last.is_file() else "start again: there is no checkpoint yet"
+    return f"{settings.output_dir} is full at step {trainer.global_step}; make room or set output_dir, and {next_step}"
+
+
+def _checkpoint_folder(settings: Settings) -> Path:
+    """Return where checkpoints go: a resumed run goes on in the folder of its checkpoint."""
+    return Path(settings.ckpt_path).parent if settings.ckpt_path else Path(settings.output_dir) / CHECKPOINT_FOLDER
 
 
 def _callbacks(settings: CallbackSettings, checkpoints: Path, terminal: bool) -> list[Callback]:
@@ -132,17 +168,7 @@ def _callbacks(settings: CallbackSettings, checkpoints: Path, terminal: bool) ->
         TQDMProgressBar() if terminal else RateReport(settings.report_every_steps),
     ]
     if settings.ema_decay:
-        callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay)))
+        callbacks.append(TrainedWeightAveraging(settings.ema_decay))
     if settings.early_stop_epochs:
         callbacks.append(EarlyStopping(DEV_METRIC, mode="max", patience=settings.early_stop_epochs))
     return callbacks
-
-
-def _logger(settings: LoggerSettings, output: Path) -> Logger | bool:
-    if settings.kind == "none":
-        return False
-    if settings.kind == "csv":
-        return CSVLogger(output, name="csv", version="")
-    if importlib.util.find_spec("tensorboard") is None:
-        raise TrainingError("logger is tensorboard, which is not installed; install it, or use logger=csv")
-    return TensorBoardLogger(output, name="tensorboard", version="")

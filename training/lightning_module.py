@@ -11,7 +11,7 @@ from torch import nn
 from torchmetrics.classification import BinaryAUROC, BinaryF1Score
 
 from training.batches import Batch
-from training.errors import TrainingError
+from training.errors import LossError
 from training.model import TweetClassifier
 
 DEV_METRIC = "dev/f1"
@@ -67,12 +67,12 @@ class ClassifierModule(pl.LightningModule):
         """Return the loss of a batch.
 
         Raises:
-            TrainingError: it is not finite.
+            LossError: it is not finite.
         """
         logits = self(batch["input_ids"], batch["attention_mask"]).float()
         loss = nn.functional.cross_entropy(logits, self._to_learn(batch))
         if not torch.isfinite(loss):
-            raise TrainingError(
+            raise LossError(
                 f"the loss is {loss.item()} at step {self.global_step}; expected a finite number; lower "
                 "model.learning_rate, or train in 32-bit precision"
             )

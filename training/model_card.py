@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -76,18 +77,34 @@ def model_card(evaluation: Mapping[str, Any], training: Mapping[str, Any], templ
         )
     if template is None:
         template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
-    facts = {"evaluation": evaluation, "training": training}
-    return _PLACE.sub(lambda place: _fill(place.group(1), facts), template)
+    tables = {name: partial(table, evaluation) for name, table in _TABLES.items()}
+    return fill_template(template, {"evaluation": evaluation, "training": training}, tables)
 
 
-def _fill(place: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
+def fill_template(
+    template: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Callable[..., str]]
+) -> str:
+    """Return a template with every place filled, see the module's head.
+
+    Args:
+        template: Markdown.
+        facts: first step of a path -> what it leads into.
+        tables: name -> function that returns the table, of a split where the place names one.
+
+    Raises:
+        CardError: a place names what is not there.
+    """
+    return _PLACE.sub(lambda place: _fill(place.group(1), facts, tables), template)
+
+
+def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Callable[..., str]]) -> str:
     if place.startswith("table "):
         _, name, *split = place.split()
         try:
-            return _TABLES[name](facts["evaluation"], *split)
+            return tables[name](*split)
         except KeyError as error:
             raise CardError(
-                f"{{{{{place}}}}}: {error} is not there; expected one of {list(_TABLES)} and a split"
+                f"{{{{{place}}}}}: {error} is not there; expected one of {list(tables)} and a split"
             ) from error
     if place.startswith("sentence "):
         return _sentence(place, facts["training"])

@@ -14,6 +14,7 @@ from training.datamodule import DataSettings
 from training.errors import TrainingError
 from training.lightning_module import LearningSettings
 from training.model import LoraSettings
+from training.profiling import PROFILERS
 from training.teachers import TeacherSettings
 
 T = TypeVar("T")
@@ -49,13 +50,14 @@ class TrainerSettings:
 
     Args:
         accelerator: "cpu", "gpu" or "auto", as Lightning names them.
-        precision: Lightning's, e.g. "32-true" or "bf16-mixed".
+        precision: "32-true", or "bf16-mixed": weights in 32 bits, most products in bf16.
         threads: of torch; part of the result, since sums depend on it. 0 leaves torch's choice.
         max_epochs: passes over the training rows.
         max_steps: stops earlier; -1 never.
         gradient_clip: largest norm of all gradients.
         check_every_epochs: dev figures while training.
-        profiler: "simple", "advanced" or "" for none.
+        checks_per_epoch: dev figures so many times in such an epoch; what a search prunes by.
+        profiler: see `training.profiling`; "" for none.
     """
 
     accelerator: str
@@ -65,6 +67,7 @@ class TrainerSettings:
     max_steps: int
     gradient_clip: float
     check_every_epochs: int
+    checks_per_epoch: int
     profiler: str
 
 
@@ -90,10 +93,14 @@ class LoggerSettings:
     """Where the curves go.
 
     Args:
-        kind: "tensorboard", "csv" or "none".
+        kind: "tensorboard", "csv", "wandb" or "none".
+        project: at Weights & Biases.
+        mode: of Weights & Biases, "online" or "offline"; an offline run is sent later by `wandb sync`.
     """
 
     kind: str
+    project: str = "disaster-tweets"
+    mode: str = "offline"
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,10 @@ class Settings:
     logger: LoggerSettings
 
     def __post_init__(self) -> None:
-        _expect("logger.kind", self.logger.kind, ("tensorboard", "csv", "none"))
+        _expect("logger.kind", self.logger.kind, ("tensorboard", "csv", "wandb", "none"))
+        _expect("logger.mode", self.logger.mode, ("online", "offline"))
+        _expect("trainer.precision", self.trainer.precision, ("32-true", "bf16-mixed"))
+        _expect("trainer.profiler", self.trainer.profiler, PROFILERS)
         _expect("model.tuning", self.model.tuning, ("lora", "full"))
         _expect("model.attention", self.model.attention, ("eager", "sdpa"))
         _expect("trainer.accelerator", self.trainer.accelerator, ("cpu", "gpu", "auto"))
@@ -143,6 +153,15 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         TrainingError: a key is unknown or missing, or a value has the wrong type; names its path.
     """
     return _build(Settings, content, "")
+
+
+def read_group(kind: type[T], content: Any, path: str) -> T:
+    """Return the settings of one group, a frozen dataclass, of a plain mapping; as `read_settings` does.
+
+    Raises:
+        TrainingError: as `read_settings`; `path` goes before the names.
+    """
+    return _build(kind, content, path)
 
 
 def _build(kind: type[T], content: Any, path: str) -> T:

@@ -9,6 +9,8 @@ DEV is what `split` would judge on, less near-duplicates of HELD_OUT: one model 
 
 from __future__ import annotations
 
+import hashlib
+
 import pandas as pd
 
 from training.errors import DatasetError
@@ -26,7 +28,7 @@ def keyword_split(table: pd.DataFrame, settings: SplitSettings) -> dict[str, pd.
 
     Args:
         table: prepared rows, all collections.
-        settings: sizes, as shares of the keywords and groups, and seed.
+        settings: sizes, as shares of the rows with a keyword and of the other groups, and seed.
 
     Raises:
         DatasetError: a part is empty, or no row has a keyword.
@@ -34,9 +36,13 @@ def keyword_split(table: pd.DataFrame, settings: SplitSettings) -> dict[str, pd.
     with_keyword = table[(table["source"] == KAGGLE) & (table["keyword"] != "")]
     if with_keyword.empty:
         raise DatasetError(f"none of {len(table)} rows has a Kaggle keyword; expected column keyword of train.csv")
-    units = _units(with_keyword)
-    part_of_unit = {unit: part_of(unit, settings) for unit in {*units.values(), *table["group"]}}
-    parts = table["group"].map(lambda group: part_of_unit[units.get(group, group)])
+    unit_of = _units(with_keyword)
+    part_of_unit = _divide(with_keyword["group"].map(unit_of).value_counts().to_dict(), settings)
+    part_of_group = {
+        group: part_of_unit[unit_of[group]] if group in unit_of else part_of(group, settings)
+        for group in table["group"].unique()
+    }
+    parts = table["group"].map(part_of_group)
     return _checked({part: table[parts == part] for part in (TRAIN, CALIBRATION, DEV)})
 
 
@@ -108,6 +114,21 @@ def _units(rows: pd.DataFrame) -> dict[str, str]:
         for other in others:
             parents[other] = first
     return {str(group): f"keyword:{root(words[0])}" for group, words in words_of_group.items()}
+
+
+def _divide(rows_of_unit: dict[str, int], settings: SplitSettings) -> dict[str, str]:
+    """Return unit -> part, the units in the order of a hash, cut where the shares of the rows are reached.
+
+    A hash alone, as in `part_of`, leaves sizes to chance: of 206 keywords, 14 % instead of 20 % were DEV.
+    """
+    order = sorted(rows_of_unit, key=lambda unit: hashlib.sha256(f"{settings.seed}:{unit}".encode()).digest())
+    total, before, parts = sum(rows_of_unit.values()), 0, {}
+    for unit in order:
+        middle = (before + rows_of_unit[unit] / 2) / total
+        calibration_end = settings.dev_share + settings.calibration_share
+        parts[unit] = DEV if middle < settings.dev_share else CALIBRATION if middle < calibration_end else TRAIN
+        before += rows_of_unit[unit]
+    return parts
 
 
 def _held_out(

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -61,7 +61,10 @@ class TrainResult:
 
 
 def train(
-    settings: Settings, base: Path | None = None, divide: Callable[[pd.DataFrame], Parts] | None = None
+    settings: Settings,
+    base: Path | None = None,
+    divide: Callable[[pd.DataFrame], Parts] | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> TrainResult:
     """Train, evaluate, calibrate and write the model folder.
 
@@ -69,6 +72,7 @@ def train(
         settings: the run.
         base: folder of the base encoder; None resolves the pinned one.
         divide: makes the parts of the prepared table; None divides at random by the settings.
+        callbacks: of the trainer, beside those of the settings.
 
     Raises:
         TrainingError: data, machine or settings do not allow it, or the loss is not finite.
@@ -90,7 +94,7 @@ def train(
     pl.seed_everything(settings.seed, verbose=False)
     classifier = build_classifier(base, settings.model)
     module = ClassifierModule(classifier, settings.model.learning, settings.seed)
-    train_seconds = fit(settings, module, data)
+    train_seconds = fit(settings, module, data, callbacks)
     # Judged is what is stored: low-rank, in half precision.
     tensors = stored_tensors(classifier, base, settings.model)
     facts = evaluate(tensors, settings, base, data)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import evaluate
+from training import answer_sources, evaluate
 from training.answer_sources import Answers
 from training.evaluation_report import Scored, decision_report
 from training.settings import Settings
@@ -22,7 +22,8 @@ PNG = b"\x89PNG\r\n"
 
 @pytest.fixture(autouse=True)
 def _tiny_base(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "resolve_base_encoder", lambda: tiny_base)
+    for module in (evaluate, answer_sources):
+        monkeypatch.setattr(module, "resolve_base_encoder", lambda: tiny_base)
 
 
 @pytest.fixture

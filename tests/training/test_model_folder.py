@@ -39,7 +39,7 @@ def test_golden_samples_of_the_committed_model_can_be_made_again() -> None:
 def test_committed_model_is_real_and_small(facts: dict[str, Any]) -> None:
     assert sum(path.stat().st_size for path in MODEL.iterdir()) <= MAX_BYTES
     assert "debug" not in facts["model_version"]
-    assert facts["dev"]["n"] > 1000
+    assert facts["dev"]["n"] > 900
     assert facts["dev"]["f1"] >= 0.80
     assert facts["labels"] == ["not_disaster", "disaster"]
     assert facts["normaliser_version"] == NORMALISER_VERSION

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from tests.training.conftest import compose_settings
 from training.errors import TrainingError
-from training.fitting import check_machine
-from training.settings import Settings
+from training.fitting import check_machine, make_trainer
+from training.search import SearchSettings
+from training.search_space import read_space
+from training.settings import Settings, read_group, read_settings
 
 CONFIGS = ROOT / "training" / "configs"
 # Composed outside of Hydra's main there is no run folder to point to.
 PLACE = "output_dir=outputs/test"
 
 
-def _choices() -> list[str]:
-    return sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
+GROUPS = {"data", "model", "trainer", "callbacks", "logger", "experiment", "hpo", "debug"}
 
 
-@pytest.mark.parametrize("choice", _choices())
-def test_config_of_every_choice_becomes_settings(choice: str) -> None:
-    assert isinstance(compose_settings(choice, PLACE), Settings)
+def _choices(*groups: str) -> list[str]:
+    paths = [path for path in CONFIGS.glob("*/*.yaml") if not groups or path.parent.name in groups]
+    return sorted(f"{path.parent.name}={path.stem}" for path in paths)
+
+
+def test_config_groups_are_all_there() -> None:
+    assert {path.name for path in CONFIGS.iterdir() if path.is_dir()} >= GROUPS
+
+
+@pytest.mark.parametrize("choice", [choice for choice in _choices() if not choice.startswith("hpo=")])
+def test_config_of_every_choice_becomes_settings_and_a_trainer(
+    choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings = compose_settings(choice, f"output_dir={tmp_path}")
+    assert isinstance(settings, Settings)
+    if settings.trainer.accelerator == "gpu":
+        settings = replace(settings, trainer=replace(settings.trainer, accelerator="cpu"))
+    # Without the run that a logger of Weights & Biases begins at once: tests/training/test_curves.py has one.
+    if settings.logger.kind == "wandb":
+        settings = replace(settings, logger=replace(settings.logger, kind="none"))
+    trainer = make_trainer(settings)
+    assert trainer.max_epochs == settings.trainer.max_epochs
+    assert trainer.precision == settings.trainer.precision
+
+
+@pytest.mark.parametrize("choice", _choices("hpo"))
+def test_config_of_every_search_becomes_settings_and_a_space(choice: str) -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("search", overrides=[choice, PLACE])
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    hpo = content.pop("hpo")
+    assert isinstance(read_settings(content), Settings)
+    assert read_space(hpo.pop("space"), content)
+    assert read_group(SearchSettings, hpo, "hpo").trials > 0
 
 
 def test_config_files_are_short() -> None:
@@ -57,7 +95,10 @@ def test_config_with_an_unknown_key_is_refused() -> None:
         ("data.t6_events=storm", "data.t6_events is 'storm'; expected a list"),
         ("data.t6_events=[1]", r"data.t6_events\[0\] is 1; expected str"),
         ("model.lora=3", "model.lora is 3; expected a group"),
-        ("logger.kind=wandb", r"logger.kind is 'wandb'; expected one of \['tensorboard', 'csv', 'none'\]"),
+        ("logger.kind=paper", r"logger.kind is 'paper'; expected one of \['tensorboard', 'csv', 'wandb', 'none'\]"),
+        ("logger.mode=both", "logger.mode is 'both'; expected one of"),
+        ("trainer.precision=16-mixed", "trainer.precision is '16-mixed'; expected one of"),
+        ("trainer.profiler=gprof", "trainer.profiler is 'gprof'"),
         ("trainer.accelerator=tpu", "trainer.accelerator is 'tpu'"),
         ("model.attention=flash", "model.attention is 'flash'"),
         ("callbacks.ema_decay=1.5", r"callbacks.ema_decay is 1.5; expected a share"),
