@@ -183,12 +183,8 @@ def _classifiers(settings: Settings) -> dict[tuple[str, str], Any]:
     for name, precision, limit in GPU_ENGINES if cuda else CPU_ENGINES:
         if not cuda and limit not in supported_precisions():
             continue
-        # Archives of before engines had a choice of precision know only the first.
-        choice = (precision,) if hasattr(config, "precision") else ()
-        if precision not in ("float32", "auto") and not choice:
-            continue
         try:
-            engine: Any = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1, *choice)[0]
+            engine, _ = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1, precision)
         except BundleError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
