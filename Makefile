@@ -6,6 +6,8 @@ DATA        ?=
 OVERRIDES   ?=
 USERS       ?= 32
 DURATION_S  ?= 30
+MINUTES     ?= 30
+RELIABILITY_DIR ?= reports/reliability
 
 BIN       := $(VENV)/bin
 BOOTSTRAP := $(or $(PYTHON),python3)
@@ -14,13 +16,13 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest fuzz chaos soak lock clean gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
 	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA=folder  OVERRIDES=hydra'
-	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)'
+	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)  MINUTES=$(MINUTES)  RELIABILITY_DIR=$(RELIABILITY_DIR)'
 
 setup: ## make the environment: locked packages, torch, a Java where there is none
 	$(SETUP)
@@ -70,6 +72,21 @@ train: ## fine-tune the model of model/ anew from raw tweets: make train DATA=fo
 loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
 	@$(BIN)/python scripts/serve.py status
 	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -t $(DURATION_S)s
+
+# The long forms of tests: on the real archive, and each leaves its figures for docs/reliability.md in RELIABILITY_DIR.
+TRIED = TRIED_ARCHIVE=$(CURDIR)/model_store/tweets.mar RELIABILITY_DIR=$(RELIABILITY_DIR)
+
+fuzz: archive ## 20,000 drawn requests in batches with good ones, 3,000 gRPC calls, 500,000 inputs of the parser
+	$(SETUP) --set dev
+	@$(TRIED) FUZZ_REQUESTS=20000 FUZZ_GRPC_CALLS=3000 FUZZ_PARSER_RUNS=500000 $(BIN)/python -m pytest tests/fuzz
+
+chaos: archive ## kill, stop, starve and attack a server under load; some minutes
+	$(SETUP) --set dev
+	@$(TRIED) CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/serving/test_attacks.py tests/serving/test_privacy.py
+
+soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTES minutes
+	@$(BIN)/python scripts/serve.py status
+	@$(BIN)/python scripts/soak.py --minutes $(MINUTES) --out $(RELIABILITY_DIR)/soak.json
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev

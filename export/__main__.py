@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--if-stale", action="store_true", help="do nothing when the archive is current")
     parser.add_argument(
-        "--int8", action="store_true", help="add the int8 network for OpenVINO; refused where it is not close enough"
+        "--no-int8", dest="int8", action="store_false", help="leave out the int8 network, which is what a CPU serves"
     )
     options = parser.parse_args(arguments)
     return _export(options)
@@ -50,8 +50,8 @@ def _export(options: argparse.Namespace) -> int:
     from export.archive import is_current, manifest_path
     from export.signing import is_signed
 
-    # The inputs' hash does not know what was asked for: --int8 always builds.
-    stale = options.int8 or not (
+    # The inputs' hash does not know what was asked for: --no-int8 always builds.
+    stale = not options.int8 or not (
         is_current(options.archive, options.model) and is_signed(manifest_path(options.archive), options.keys)
     )
     if options.if_stale and not stale:

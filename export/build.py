@@ -33,7 +33,7 @@ REFUSALS = (
 
 
 def build(
-    model_dir: Path, bundle_dir: Path, archive: Path, keys: Path, say: Callable[[str], None], int8: bool = False
+    model_dir: Path, bundle_dir: Path, archive: Path, keys: Path, say: Callable[[str], None], int8: bool = True
 ) -> dict[str, Any]:
     """Build an archive and prove that it answers as the training process did.
 
@@ -43,7 +43,7 @@ def build(
         archive: the .mar to write; beside it come `.manifest.json`, `.manifest.sig` and `.golden.json`.
         keys: folder of the key that signs; one is made there when there is none.
         say: takes one line a step.
-        int8: also quantise the network for OpenVINO.
+        int8: quantise the network for OpenVINO too.
 
     Returns:
         The manifest.

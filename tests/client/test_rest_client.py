@@ -29,6 +29,7 @@ def client(stub: StubServer) -> Iterator[RestClient]:
     [
         Scripted(503, NO_WORKER),
         Scripted(429, b""),
+        Scripted(408, b""),
         Scripted(502, b"<html>bad gateway</html>"),
         Scripted(504, b"<html>gateway timeout</html>"),
         Scripted(500, WORKER_DIED),
