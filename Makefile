@@ -16,7 +16,8 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest fuzz chaos soak lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean
+.PHONY: gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -87,6 +88,14 @@ chaos: archive ## kill, stop, starve and attack a server under load; some minute
 soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTES minutes
 	@$(BIN)/python scripts/serve.py status
 	@$(BIN)/python scripts/soak.py --minutes $(MINUTES) --out $(RELIABILITY_DIR)/soak.json
+
+benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
+	$(SETUP) --set train
+	@$(BIN)/python scripts/benchmark.py
+
+tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
+	$(SETUP) --set train
+	@$(BIN)/python scripts/tune.py
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev

@@ -15,7 +15,7 @@ import torch
 
 import tweetclf
 from tweetclf.audit_log import AuditLog
-from tweetclf.bundle import Bundle, load_bundle
+from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError, InvalidRequestError
