@@ -1,14 +1,20 @@
-# The server as an image: `docker build -t disaster-tweets .`
+# Two images: `server` (TorchServe and the model) and `gateway` (nginx before it). deploy/compose/ runs them together:
+#   docker build --target server -t disaster-tweets-server .
+#   docker build --target gateway -t disaster-tweets-gateway .
+# `make image` does both, and the same without a container engine (scripts/image.py).
 #
-# TorchServe listens on the loopback address of its network only (config.properties, SECURITY.md), so that nobody reaches it by
-# a published port: run it with `--network host` on one machine, or put a gateway into the same network namespace.
-#   docker run --rm --network host disaster-tweets
-# By tag; pin it by digest where you build for others.
-FROM python:3.11-slim-bookworm AS serving
+# Debian's own Python, Java, nginx and tini: whatever is found in them tomorrow, Debian repairs. By tag; pin the digest
+# where you build for others.
+FROM debian:bookworm-slim AS python
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
+
+FROM python AS serving
 # PyTorch's CPU-only index spares gigabytes where it can be reached; empty takes pip's own.
 ARG TORCH_INDEX=
 COPY requirements/lock/serve.txt /requirements/
-RUN python -m venv /venv \
+RUN python3 -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /requirements/serve.txt \
  && /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
 
@@ -23,24 +29,50 @@ COPY training/ training/
 COPY export/ export/
 COPY handler/ handler/
 COPY model/ model/
+COPY scripts/verify_archive.py scripts/archive_*.py scripts/
 RUN /venv/bin/python -m export
 
-FROM serving
-# A Java that Debian keeps repaired, and an init that passes signals on and ends with the server.
+# What serves needs no installer; nobody who gets in shall find one.
+FROM serving AS lean
+RUN rm -rf /venv/lib/python3*/site-packages/pip /venv/lib/python3*/site-packages/pip-* /venv/bin/pip* \
+ && find /venv -name __pycache__ -type d -prune -exec rm -rf {} +
+
+FROM debian:bookworm-slim AS server
 RUN apt-get update \
- && apt-get install -y --no-install-recommends openjdk-17-jre-headless tini \
+ && apt-get install -y --no-install-recommends python3 openjdk-17-jre-headless tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin server
+COPY --from=lean /venv /venv
 # The working directory is first on the Java class path: our classes, settings and quiet logs lie there (docs/adr/0002).
 WORKDIR /srv
 COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
 COPY scripts/serve.py scripts/golden_answers.py scripts/java_runtime.py scripts/server_*.py scripts/
+COPY scripts/verify_archive.py scripts/archive_*.py scripts/doctor*.py scripts/java_properties.py scripts/
 COPY --from=export /source/model_store/ model_store/
-ENV PATH=/venv/bin:$PATH
+# The public half only: whoever replaces the archive in the model store has no key that this image trusts.
+COPY --from=export /source/.keys/trusted/ .keys/trusted/
+ENV PATH=/venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp TEMP=/tmp
 USER server
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "scripts/serve.py", "status"]
-ENTRYPOINT ["tini", "--"]
-CMD ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", "config.properties", "--model-store", "model_store", "--models", "tweets.mar"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "scripts/serve.py", "status"]
+# An init that passes signals on, reaps, and ends with the server: a dead server is a dead container, and is restarted.
+ENTRYPOINT ["tini", "-g", "--"]
+# The archive is verified first; then `exec` makes the shell the server, so that signals still reach it.
+CMD ["sh", "-c", "python scripts/verify_archive.py model_store/tweets.mar && exec torchserve --start --foreground --ncs --ts-config config.properties --model-store model_store --models tweets.mar"]
+
+FROM debian:bookworm-slim AS gateway
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends nginx python3 python3-yaml python3-psutil tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10002 --no-create-home --shell /usr/sbin/nologin gateway
+WORKDIR /srv
+COPY deploy/gateway/ deploy/gateway/
+COPY scripts/gateway.py scripts/gateway_*.py scripts/golden_answers.py scripts/server_settings.py scripts/
+COPY --from=export /source/model_store/tweets.golden.json model_store/
+ENV PYTHONDONTWRITEBYTECODE=1 GATEWAY_SETTINGS=/srv/deploy/gateway/container.yaml
+USER gateway
+HEALTHCHECK --interval=10s --timeout=10s --start-period=120s CMD ["python3", "scripts/gateway.py", "status"]
+ENTRYPOINT ["tini", "-g", "--"]
+CMD ["python3", "scripts/gateway.py", "run"]

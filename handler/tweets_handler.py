@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import tweetclf
+from tweetclf.audit_log import AuditLog
 from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.choice import open_engine
@@ -39,6 +40,7 @@ class TweetsHandler:
         self._classifier: Classifier | None = None
         self._config = HandlerConfig()
         self._facts: dict[str, Any] = {}
+        self._audit_log: AuditLog | None = None
 
     def initialize(self, context: Any) -> None:
         """Load, check and warm up the model.
@@ -55,6 +57,8 @@ class TweetsHandler:
         folder = Path(properties["model_dir"])
         _check_own_code(folder)
         self._config = HandlerConfig.from_mapping((context.model_yaml_config or {}).get("handler"))
+        audit_settings = self._config.audit_settings()
+        self._audit_log = None if audit_settings is None else AuditLog(audit_settings)
         torch.set_num_threads(self._config.torch_threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
@@ -98,6 +102,8 @@ class TweetsHandler:
         """
         payloads = [read_payload(item, context.get_all_request_header(index)) for index, item in enumerate(data)]
         answers = self._answer_all(payloads, _model_name(context), context)
+        if self._audit_log is not None:
+            self._audit_log.flush()
         for index, (status, _) in enumerate(answers):
             context.set_response_content_type(index, "application/json")
             if self._classifier is not None:
@@ -110,7 +116,8 @@ class TweetsHandler:
     def describe_handle(self) -> bytes:
         """Return what `GET :8081/models/tweets?customized=true` shows of this worker."""
         cache = {} if self._classifier is None else {"answer_cache": self._classifier.cache_facts()}
-        return to_json({**self._facts, **cache})
+        audit = {} if self._audit_log is None else {"audit_log": {"lost_lines": self._audit_log.lost_lines}}
+        return to_json({**self._facts, **cache, **audit})
 
     def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
         parsed = [self._parse(payload) for payload in payloads]
@@ -185,6 +192,8 @@ class TweetsHandler:
         if outcomes is None:
             logger.error("request %s is answered 500 INTERNAL", request_id)
             return 500, INTERNAL_ERROR
+        if self._audit_log is not None:
+            self._audit_log.add(request_id, request, outcomes, str(self._facts["model_version"]))
         return encode_answer(request, outcomes, model_name, str(self._facts["model_version"]))
 
 

@@ -48,12 +48,13 @@ def is_loaded(management: Address) -> bool:
     return any(worker.get("status") == "READY" for worker in workers)
 
 
-def check_golden(inference: Address, golden_file: Path) -> int:
+def check_golden(inference: Address, golden_file: Path, timeout_s: float = 60.0) -> int:
     """Ask for all golden tweets at once and compare label and score.
 
     Args:
         inference: the server's REST address.
         golden_file: JSON list of `{"text", "score", "label"}` as the archive's handler answered them at the export.
+        timeout_s: for each wait for bytes of the answer.
 
     Returns:
         How many answers were right: all of them.
@@ -66,7 +67,7 @@ def check_golden(inference: Address, golden_file: Path) -> int:
     if not golden:
         raise WrongAnswersError(f"{golden_file.name} is empty; build the archive again: make archive")
     body = json.dumps([{"text": sample["text"]} for sample in golden]).encode()
-    status, answer = ask(inference, f"/predictions/{MODEL}", body, timeout_s=60.0)
+    status, answer = ask(inference, f"/predictions/{MODEL}", body, timeout_s=timeout_s)
     if status != http.client.OK:
         raise WrongAnswersError(f"the golden tweets were answered with HTTP {status}: {answer[:200]!r}")
     try:

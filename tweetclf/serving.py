@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
 from tweetclf.engines import ENGINE_NAMES, PRECISION_NAMES
 from tweetclf.errors import BundleError
@@ -35,6 +37,9 @@ class HandlerConfig:
             either side by itself.
         not_disaster_below: overrides the threshold of either; None keeps it.
         disaster_from: the same for the upper end.
+        audit_log: file of hashes and decisions (tweetclf/audit_log.py); None keeps none.
+        audit_key_file: holds the key of those hashes.
+        audit_max_bytes: size at which that file makes room for a new one.
     """
 
     engine: str = "auto"
@@ -47,6 +52,9 @@ class HandlerConfig:
     error_share_of: str = "decided"
     not_disaster_below: float | None = None
     disaster_from: float | None = None
+    audit_log: str | None = None
+    audit_key_file: str | None = None
+    audit_max_bytes: int = 10_000_000
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINE_NAMES:
@@ -67,6 +75,8 @@ class HandlerConfig:
         for name in ("max_error_share", "not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)
+        _check_number("audit_max_bytes", self.audit_max_bytes, int, 10_000, 1 << 40)
+        _check_paths(self.audit_log, self.audit_key_file)
         if self.torch_threads == 0:
             object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
 
@@ -86,6 +96,12 @@ class HandlerConfig:
         if unknown:
             raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
         return cls(**section)
+
+    def audit_settings(self) -> AuditSettings | None:
+        """Return the settings of the audit log, or None where there is none."""
+        if not self.audit_log or not self.audit_key_file:
+            return None
+        return AuditSettings(Path(self.audit_log), Path(self.audit_key_file), self.audit_max_bytes)
 
     def thresholds(self, default: Thresholds, facts: Mapping[str, Any]) -> Thresholds:
         """Return the bundle's thresholds with the operator's in their place.
@@ -168,4 +184,14 @@ def _check_number(name: str, value: object, kind: type, low: float, high: float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise BundleError(
             f"model-config.yaml: handler.{name} is {value!r}; expected {kind.__name__} from {low} to {high}"
+        )
+
+
+def _check_paths(audit_log: object, audit_key_file: object) -> None:
+    for name, value in (("audit_log", audit_log), ("audit_key_file", audit_key_file)):
+        if not isinstance(value, str | None):
+            raise BundleError(f"model-config.yaml: handler.{name} is {value!r}; expected a path")
+    if bool(audit_log) != bool(audit_key_file):
+        raise BundleError(
+            "model-config.yaml: one of handler.audit_log and handler.audit_key_file is set; expected both or none"
         )

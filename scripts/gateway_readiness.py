@@ -1,0 +1,112 @@
+"""Whether the server behind the gateway answers right, asked as seldom as honesty allows."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway_settings import GatewaySettings
+from golden_answers import MODEL, WrongAnswersError, ask, check_golden
+
+STATE_S = 0.25  # how old the state of the workers may be; a probe a millisecond must not become the load
+STATE_TIMEOUT_S = 2.0
+# TorchServe 0.12 says 405 of a model that it does not have (yet), while its model API is off.
+NO_SUCH_MODEL = (http.client.NOT_FOUND, http.client.METHOD_NOT_ALLOWED)
+CRASHES = 3  # worker processes lost within CRASH_WINDOW_S that make a crash loop
+CRASH_WINDOW_S = 60.0
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """One finding.
+
+    Args:
+        ready: predictions come back right.
+        code: READY, or why not, as a stable word.
+        message: for people; holds no tweet.
+    """
+
+    ready: bool
+    code: str
+    message: str
+
+
+class Prober:
+    """Ask the workers' state and the golden tweets; not safe for threads, so call it from one at a time.
+
+    Args:
+        settings: addresses, golden file, how long and how often.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._state: tuple[Readiness, tuple[tuple[str, int], ...]] | None = None
+        self._state_at = float("-inf")
+        self._pids: dict[str, int] = {}
+        self._crashes: deque[float] = deque()
+        self._proved_at = float("-inf")
+        self._proved_for: object = None
+
+    def workers(self) -> Readiness:
+        """Tell whether a worker has the model loaded and workers do not keep dying; asks no tweet."""
+        if self._state is None or self._clock() - self._state_at >= STATE_S:
+            self._state = self._ask_state()
+            self._state_at = self._clock()
+        return self._state[0]
+
+    def ready(self) -> Readiness:
+        """Tell whether the golden tweets come back right, by a proof that is not too old."""
+        found = self.workers()
+        if not found.ready:
+            return found
+        settings = self._settings
+        subject = (self._state[1] if self._state else (), _stamp(settings))
+        if subject != self._proved_for or self._clock() - self._proved_at >= settings.golden_every_s:
+            self._proved_for = None
+            try:
+                check_golden(settings.server_rest, settings.golden_file, settings.golden_deadline_s)
+            except WrongAnswersError as error:
+                return Readiness(False, "WRONG_ANSWERS", str(error))
+            except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+                reason = f"no golden answers within {settings.golden_deadline_s:g} s ({type(error).__name__})"
+                return Readiness(False, "NO_ANSWERS", reason)
+            self._proved_at = self._clock()
+            self._proved_for = subject
+        return Readiness(True, "READY", "golden tweets are answered right")
+
+    def _ask_state(self) -> tuple[Readiness, tuple[tuple[str, int], ...]]:
+        try:
+            status, body = ask(self._settings.server_management, f"/models/{MODEL}", timeout_s=STATE_TIMEOUT_S)
+            if status in NO_SUCH_MODEL:
+                return Readiness(False, "NO_MODEL", "the server has no model: it starts, or refused it"), ()
+            workers = json.loads(body)[0]["workers"]
+            pids = {str(worker["id"]): int(worker["pid"]) for worker in workers if worker["status"] == "READY"}
+        except (OSError, http.client.HTTPException):
+            return Readiness(False, "NO_SERVER", "the server does not answer; it is down or starting"), ()
+        except (ValueError, LookupError, TypeError):
+            return Readiness(False, "NO_SERVER", "the server does not tell the state of its workers"), ()
+        now = self._clock()
+        self._crashes.extend(now for name, pid in pids.items() if self._pids.get(name, pid) != pid)
+        self._pids.update(pids)
+        while self._crashes and now - self._crashes[0] > CRASH_WINDOW_S:
+            self._crashes.popleft()
+        if len(self._crashes) >= CRASHES:
+            reason = f"workers died {len(self._crashes)} times within {CRASH_WINDOW_S:.0f} s"
+            return Readiness(False, "CRASH_LOOP", reason), ()
+        if not pids:
+            return Readiness(False, "NO_WORKER", "no worker has loaded the model"), ()
+        return Readiness(True, "READY", f"{len(pids)} workers have loaded the model"), tuple(sorted(pids.items()))
+
+
+def _stamp(settings: GatewaySettings) -> tuple[int, int] | None:
+    try:
+        status = settings.golden_file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino

@@ -1,0 +1,217 @@
+"""Build the images and prove that they serve: with a container engine where one runs, else with a stand-in."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from gateway_certificate import make_certificate
+from gateway_keys import create_key
+from image_build import Builder, BuildError, Image
+from image_file import read_dockerfile
+from image_run import Container, network, running
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE = Path("deploy/compose/compose.yaml")
+TARGETS = ("server", "gateway")
+TWEET = "Dam breaks above the town"
+NEEDED = ("debootstrap", "unshare", "nsenter", "setpriv", "mount", "ip")
+EXAMPLE = """examples:
+  python scripts/image.py build      docker or podman where one answers, else the stand-in
+  python scripts/image.py check      build with the stand-in, run both images, ask a tweet through TLS with a key (root)
+"""
+# Runs in the network of the containers, where nothing of this machine is reached.
+ASK = """
+import json, ssl, sys, urllib.request
+url, certificate, key, body = sys.argv[1:]
+headers = {"Authorization": "Bearer " + key, "Content-Type": "text/plain"}
+request = urllib.request.Request(url, body.encode() or None, headers)
+with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate), timeout=120) as answer:
+    print(json.dumps([answer.status, json.load(answer)]))
+"""
+
+
+class ImageError(RuntimeError):
+    """An image does not do what it should; the message says what."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("build", "check"))
+    parser.add_argument(
+        "--store", type=Path, default=ROOT / "build/image", help="layers of the stand-in (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--share", type=Path, action="append", default=[], help="folder that RUN sees, such as a package mirror"
+    )
+    parser.add_argument("--certificates", type=Path, help="authorities of your package registry, for RUN")
+    options = parser.parse_args(arguments)
+    engine = _engine()
+    try:
+        if options.command == "build" and engine:
+            for target in TARGETS:
+                tag = f"disaster-tweets-{target}"
+                subprocess.run([engine, "build", "--target", target, "--tag", tag, str(ROOT)], check=True)
+            print(f"built; run them: docker compose --file {COMPOSE} up --detach --wait")
+            return 0
+        _require_standin()
+        variables = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "TORCH_INDEX"))}
+        builder = Builder(ROOT, options.store, options.share, variables, options.certificates)
+        images = {target: builder.build(read_dockerfile(ROOT / "Dockerfile"), target) for target in TARGETS}
+        facts = check(images) if options.command == "check" else {name: image.key for name, image in images.items()}
+        print(json.dumps(facts, indent=1))
+    except (BuildError, ImageError, subprocess.CalledProcessError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(images: dict[str, Image]) -> dict[str, object]:
+    """Run both images as compose.yaml says and look at what comes out.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ImageError: something is not as it should be.
+    """
+    services = yaml.safe_load((ROOT / COMPOSE).read_text(encoding="utf-8"))["services"]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-")))
+        key = _secrets(folder / "secrets")
+        network_pid = stack.enter_context(network())
+        began = time.monotonic()
+        containers = {}
+        for name in TARGETS:
+            own = folder / name
+            own.mkdir()
+            tmpfs = dict(one.split(":", 1) for one in services[name]["tmpfs"])
+            volumes = {"/run/gateway": folder / "secrets"} if name == "gateway" else {}
+            containers[name] = stack.enter_context(running(images[name], network_pid, own, tmpfs, volumes))
+        early = containers["server"].is_healthy() or containers["gateway"].is_healthy()
+        _wait_healthy(containers)
+        ready_s = round(time.monotonic() - began, 1)
+        answer = _ask(network_pid, folder / "secrets", "/predictions/tweets", key, TWEET)
+        if answer[0] != 200 or answer[1]["label"] != "disaster":
+            raise ImageError(f"the tweet was answered {answer}; expected 200 and disaster")
+        facts: dict[str, object] = {"ready_after_s": ready_s, "healthy_before_loaded": early, "answer": answer[1]}
+        for name, container in containers.items():
+            facts[name] = _inspect(container)
+        facts["listening"] = _listening(network_pid)
+        facts["server_exit_after_kill"] = _kill_server(containers["server"])
+        facts["gateway_healthy_without_server"] = containers["gateway"].is_healthy()
+    if early or facts["gateway_healthy_without_server"]:
+        raise ImageError(f"a health check lied: {facts}")
+    return facts
+
+
+def _secrets(folder: Path) -> str:
+    folder.mkdir()
+    make_certificate(folder / "certificate.pem", folder / "private_key.pem", ["localhost", "127.0.0.1"])
+    _, key = create_key(folder / "keys.json", "image check")
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 10002, 10002)
+    return key
+
+
+def _wait_healthy(containers: dict[str, Container]) -> None:
+    deadline = time.monotonic() + 600
+    while not all(container.is_healthy() for container in containers.values()):
+        for name, container in containers.items():
+            if container.launcher.poll() is not None or time.monotonic() > deadline:
+                log = container.log.read_text(encoding="utf-8", errors="replace")
+                raise ImageError(f"{name} does not become healthy; the end of its log: {log[-1500:]}")
+        time.sleep(1)
+
+
+def _ask(network_pid: int, secrets: Path, path: str, key: str, body: str) -> tuple[int, dict[str, object]]:
+    command = [
+        "nsenter",
+        "--target",
+        str(network_pid),
+        "--net",
+        sys.executable,
+        "-c",
+        ASK,
+        f"https://localhost:8443{path}",
+    ]
+    command += [str(secrets / "certificate.pem"), key, body]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    if result.returncode:
+        raise ImageError(f"no answer through the gateway: {result.stderr.strip()[-400:]}")
+    status, answer = json.loads(result.stdout)
+    return status, answer
+
+
+def _inspect(container: Container) -> dict[str, str]:
+    """Look from inside: who am I, what may I do, what tools would an intruder find?"""
+    script = (
+        'echo "uid=$(id -u)"; grep -E "^(CapEff|CapBnd|NoNewPrivs):" /proc/self/status | tr -d "\\t"; '
+        "touch /srv/x /usr/x /etc/x 2>/dev/null && echo writable; "
+        "for tool in gcc cc g++ make ld pip pip3 curl wget; do command -v $tool; done; true"
+    )
+    lines = container.execute(["sh", "-c", script]).stdout.split()
+    found = dict(line.replace("=", ":", 1).split(":", 1) for line in lines if ":" in line or "=" in line)
+    found["tools"] = " ".join(line for line in lines if line.startswith("/"))
+    wrong = found["uid"] == "0" or int(found["CapEff"], 16) or int(found["CapBnd"], 16) or found["NoNewPrivs"] != "1"
+    if wrong or "writable" in lines or found["tools"]:
+        raise ImageError(f"a container has more than it should: {lines}")
+    return found
+
+
+def _listening(network_pid: int) -> list[str]:
+    command = ["nsenter", "--target", str(network_pid), "--net", "ss", "-Hltn"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = sorted(line.split()[3].replace("[::ffff:127.0.0.1]", "127.0.0.1") for line in result.stdout.splitlines())
+    if not all(one.startswith("127.0.0.1:") or one in ("0.0.0.0:8443", "0.0.0.0:8444") for one in found):
+        raise ImageError(
+            f"listening at {found}; expected TorchServe on 127.0.0.1 and the gateway on 8443 and 8444 only"
+        )
+    return found
+
+
+def _kill_server(container: Container) -> int:
+    """Kill Java inside; a container without its server must end, so that an engine starts it again."""
+    container.execute(
+        ["python", "-c", "import psutil; [p.kill() for p in psutil.process_iter() if p.name() == 'java']"]
+    )
+    try:
+        return container.launcher.wait(60)
+    except subprocess.TimeoutExpired:
+        raise ImageError("the server was killed and its container goes on; expected it to end") from None
+
+
+def _engine() -> str | None:
+    """Return docker or podman, where its engine answers."""
+    for name in ("docker", "podman"):
+        program = shutil.which(name)
+        if program and subprocess.run([program, "info"], capture_output=True, check=False).returncode == 0:
+            return program
+    return None
+
+
+def _require_standin() -> None:
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        raise ImageError(
+            f"no container engine answers, and the stand-in needs root and {', '.join(NEEDED)} (missing: {missing}); "
+            "install docker or podman, or: apt-get install debootstrap util-linux iproute2"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

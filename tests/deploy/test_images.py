@@ -1,0 +1,138 @@
+"""Rules that the Dockerfile and compose.yaml keep, read from the files; `scripts/image.py check` runs the images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway_config import TEMPLATES
+from gateway_settings import GatewaySettings, read_gateway_settings
+from image_build import BASE_IMAGE, Builder, BuildError
+from image_file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
+from tests.conftest import ROOT
+
+STAGES = {stage.name: stage for stage in read_dockerfile(ROOT / "Dockerfile")}
+FINAL = ("server", "gateway")
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def runs(stage: Stage) -> list[str]:
+    return [one.text for one in stage.instructions if one.name == "RUN"]
+
+
+def settings_of_container() -> GatewaySettings:
+    return read_gateway_settings(ROOT / TEMPLATES / "container.yaml", Path("/srv"))
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_stage_when_it_builds_then_by_the_rules(stage: Stage) -> None:
+    assert stage.base == BASE_IMAGE or stage.base in STAGES
+    for text in runs(stage):
+        assert "sudo" not in text
+        if "apt-get install" in text:
+            assert "apt-get update" in text
+            assert "--no-install-recommends" in text
+            assert "rm -rf /var/lib/apt/lists/*" in text
+        for install in re.findall(r"pip install (.*?)(?:&&|$)", text):
+            assert "--no-cache-dir" in install
+            assert "--require-hashes" in install or "==" in install or "base-encoder" in install
+    assert not [one for one in stage.instructions if one.name == "ENV" and re.search("KEY|TOKEN|SECRET|PASS", one.text)]
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_check(name: str) -> None:
+    stage = STAGES[name]
+    assert stage.base == BASE_IMAGE  # nothing of the stages that build
+    assert stage.last("USER") == name
+    assert any(re.search(rf"useradd --uid 1000\d .*nologin {name}\b", text) for text in runs(stage))
+    assert stage.words("ENTRYPOINT")[0] == "tini"
+    assert stage.words("CMD")
+    assert stage.words("HEALTHCHECK")[-1] == "status"
+    installed = " ".join(runs(stage))
+    assert not re.search(r"\b(gcc|g\+\+|build-essential|pip|curl|wget|git|python3-venv|openssh)\b", installed)
+
+
+def test_server_when_it_starts_then_without_snapshots_and_in_the_foreground() -> None:
+    words = STAGES["server"].words("CMD")
+    assert {"--foreground", "--ncs", "--ts-config"} <= set(words)
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_image_when_it_copies_scripts_then_everything_that_they_import_is_there(name: str) -> None:
+    patterns = [source for one in STAGES[name].instructions if one.name == "COPY" for source in copy_words(one.text)[1]]
+    files = {path for pattern in patterns if pattern.startswith("scripts/") for path in ROOT.glob(pattern)}
+    ours = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    for path in files:
+        imported = re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(imported) & ours <= {file.stem for file in files}, path.name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_when_it_runs_then_with_no_right_and_within_limits(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 512
+    assert service["mem_limit"]
+    assert service["restart"] == "unless-stopped"
+    assert not {"privileged", "cap_add", "devices", "env_file", "environment", "user", "pid"} & set(service)
+    assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
+
+
+def test_ports_when_published_then_only_the_gateways() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"network": ["8443:8443", "8444:8444"]}
+    settings = settings_of_container()
+    assert settings.grpc_address is not None
+    assert (settings.rest_address.port, settings.grpc_address.port) == (8443, 8444)
+    for name in FINAL:
+        assert SERVICES[name]["network_mode"] == "service:network"
+    assert settings.server_rest.host == settings.server_management.host == settings.server_grpc.host == "127.0.0.1"
+
+
+def test_secrets_when_mounted_then_where_the_settings_look() -> None:
+    (volume,) = SERVICES["gateway"]["volumes"]
+    place = volume.split(":")[1]
+    settings = settings_of_container()
+    for path in (settings.certificate, settings.private_key, settings.keys_file):
+        assert str(path.parent) == place
+    assert "secrets" not in str(STAGES["gateway"].instructions)
+
+
+def test_settings_of_the_container_when_compared_then_limits_are_the_defaults() -> None:
+    own, default = (
+        yaml.safe_load((ROOT / TEMPLATES / name).read_text()) for name in ("container.yaml", "gateway.yaml")
+    )
+    changed = {"rest_address", "grpc_address", "certificate", "private_key", "keys_file", "run_folder", "access_log"}
+    assert {name for name in own if own[name] != default[name]} == changed
+
+
+def test_dockerfile_when_it_says_something_unknown_then_refused(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM a AS b\nONBUILD RUN x\n")
+    with pytest.raises(DockerfileError, match="'ONBUILD' is not understood"):
+        read_dockerfile(file)
+    file.write_text("RUN x\nFROM a\n")
+    with pytest.raises(DockerfileError):
+        read_dockerfile(file)
+
+
+def test_dockerfile_when_read_then_lines_are_joined_and_comments_gone(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text('# c\nFROM a AS b\nRUN one \\\n # inside\n && two\nCMD ["x", "y z"]\nENV A=1 B="2 3"\n')
+    (stage,) = read_dockerfile(file)
+    assert [one.text.split() for one in stage.instructions if one.name == "RUN"] == [["one", "&&", "two"]]
+    assert stage.words("CMD") == ["x", "y z"]
+    assert assignments(stage.last("ENV") or "") == {"A": "1", "B": "2 3"}
+    assert copy_words("--from=b /x y/ z/") == ("b", ["/x", "y/"], "z/")
+
+
+def test_standin_when_the_base_is_another_then_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="the base alpine is not known here"):
+        Builder(ROOT, tmp_path).build([Stage("server", "alpine")], "server")
