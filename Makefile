@@ -6,6 +6,8 @@ DATA        ?=
 OVERRIDES   ?=
 USERS       ?= 32
 DURATION_S  ?= 30
+MINUTES     ?= 30
+RELIABILITY_DIR ?= reports/reliability
 
 BIN       := $(VENV)/bin
 BOOTSTRAP := $(or $(PYTHON),python3)
@@ -14,13 +16,14 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive test check train loadtest lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean
+.PHONY: gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
 	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA=folder  OVERRIDES=hydra'
-	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)'
+	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)  MINUTES=$(MINUTES)  RELIABILITY_DIR=$(RELIABILITY_DIR)'
 
 setup: ## make the environment: locked packages, torch, a Java where there is none
 	$(SETUP)
@@ -42,6 +45,17 @@ image: setup ## build the images of server and gateway, with docker or podman or
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@$(BIN)/python -m export --if-stale
 
+doctor: ## say what is wrong with settings, archive and machine, and how to mend it
+	@$(BIN)/python scripts/doctor.py
+
+sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/sbom.py
+
+audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml holds those that are borne
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/audit.py
+
 test: ## run every test, the ones on a real TorchServe too, with branch coverage
 	$(SETUP) --set dev
 	@$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
@@ -60,11 +74,34 @@ loadtest: setup ## load the running server for DURATION_S seconds with USERS, an
 	@$(BIN)/python scripts/serve.py status
 	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -t $(DURATION_S)s
 
+# The long forms of tests: on the real archive, and each leaves its figures for docs/reliability.md in RELIABILITY_DIR.
+TRIED = TRIED_ARCHIVE=$(CURDIR)/model_store/tweets.mar RELIABILITY_DIR=$(RELIABILITY_DIR)
+
+fuzz: archive ## 20,000 drawn requests in batches with good ones, 3,000 gRPC calls, 500,000 inputs of the parser
+	$(SETUP) --set dev
+	@$(TRIED) FUZZ_REQUESTS=20000 FUZZ_GRPC_CALLS=3000 FUZZ_PARSER_RUNS=500000 $(BIN)/python -m pytest tests/fuzz
+
+chaos: archive ## kill, stop, starve and attack a server under load; some minutes
+	$(SETUP) --set dev
+	@$(TRIED) CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/serving/test_attacks.py tests/serving/test_privacy.py
+
+soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTES minutes
+	@$(BIN)/python scripts/serve.py status
+	@$(BIN)/python scripts/soak.py --minutes $(MINUTES) --out $(RELIABILITY_DIR)/soak.json
+
+benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
+	$(SETUP) --set train
+	@$(BIN)/python scripts/benchmark.py
+
+tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
+	$(SETUP) --set train
+	@$(BIN)/python scripts/tune.py
+
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev
 	@$(BIN)/python scripts/lock_requirements.py
 
 clean: stop ## remove what was built here, logs and reports (the environment and trained models stay)
 	rm -rf build reports logs .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
-	rm -f model_store/*.mar model_store/*.json
+	rm -f model_store/*.mar model_store/*.json model_store/*.sig
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

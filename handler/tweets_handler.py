@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 import tweetclf
-from tweetclf.bundle import Bundle, load_bundle
+from tweetclf.audit_log import AuditLog
+from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
-from tweetclf.engines import Engine
 from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.request import Shape, TweetRequest, parse_request
@@ -31,8 +31,6 @@ INTERNAL_ERROR = to_json(
     {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
 )
 SMALL_REQUEST_ITEMS = 64  # as many tweets as a full batch of single ones
-# Usual lengths in tokens, and sizes of a micro-batch: the first run of a shape is the slow one.
-WARM_UP_SHAPES = ((1, 16), (1, 24), (1, 64), (4, 32), (16, 24), (32, 32), (64, 24), (16, 128))
 
 
 class TweetsHandler:
@@ -42,6 +40,7 @@ class TweetsHandler:
         self._classifier: Classifier | None = None
         self._config = HandlerConfig()
         self._facts: dict[str, Any] = {}
+        self._audit_log: AuditLog | None = None
 
     def initialize(self, context: Any) -> None:
         """Load, check and warm up the model.
@@ -58,19 +57,25 @@ class TweetsHandler:
         folder = Path(properties["model_dir"])
         _check_own_code(folder)
         self._config = HandlerConfig.from_mapping((context.model_yaml_config or {}).get("handler"))
+        audit_settings = self._config.audit_settings()
+        self._audit_log = None if audit_settings is None else AuditLog(audit_settings)
         torch.set_num_threads(self._config.torch_threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
-        engine, why = open_engine(config.engine, bundle, _device(properties.get("gpu_id")), config.torch_threads)
+        device = _device(properties.get("gpu_id"))
+        engine, why = open_engine(config.engine, bundle, device, config.torch_threads, config.precision)
         thresholds = config.thresholds(bundle.thresholds, bundle.facts)
-        self._classifier = Classifier(bundle, engine, thresholds, config.batch_tokens, config.cache_bytes)
+        batch_tokens = config.batch_tokens or engine.batch_tokens
+        self._classifier = Classifier(bundle, engine, thresholds, batch_tokens, config.cache_bytes)
         difference = self._classifier.replay_golden()
-        _warm_up(engine, bundle)
+        engine.warm_up(bundle.max_tokens)
         self._facts = {
             "model_version": bundle.model_version,
             "engine": engine.name,
+            "precision": engine.precision,
             "engine_taken_because": why,
             "device": engine.device,
+            "batch_tokens": batch_tokens,
             "torch_threads": torch.get_num_threads(),
             "thresholds": {
                 "not_disaster_below": thresholds.not_disaster_below,
@@ -97,6 +102,8 @@ class TweetsHandler:
         """
         payloads = [read_payload(item, context.get_all_request_header(index)) for index, item in enumerate(data)]
         answers = self._answer_all(payloads, _model_name(context), context)
+        if self._audit_log is not None:
+            self._audit_log.flush()
         for index, (status, _) in enumerate(answers):
             context.set_response_content_type(index, "application/json")
             if self._classifier is not None:
@@ -109,7 +116,8 @@ class TweetsHandler:
     def describe_handle(self) -> bytes:
         """Return what `GET :8081/models/tweets?customized=true` shows of this worker."""
         cache = {} if self._classifier is None else {"answer_cache": self._classifier.cache_facts()}
-        return to_json({**self._facts, **cache})
+        audit = {} if self._audit_log is None else {"audit_log": {"lost_lines": self._audit_log.lost_lines}}
+        return to_json({**self._facts, **cache, **audit})
 
     def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
         parsed = [self._parse(payload) for payload in payloads]
@@ -184,6 +192,8 @@ class TweetsHandler:
         if outcomes is None:
             logger.error("request %s is answered 500 INTERNAL", request_id)
             return 500, INTERNAL_ERROR
+        if self._audit_log is not None:
+            self._audit_log.add(request_id, request, outcomes, str(self._facts["model_version"]))
         return encode_answer(request, outcomes, model_name, str(self._facts["model_version"]))
 
 
@@ -198,13 +208,6 @@ def _check_own_code(folder: Path) -> None:
             f"the package tweetclf was imported from {code.parent}; expected the archive's own in {folder}: "
             "remove that path from PYTHONPATH and start again"
         )
-
-
-def _warm_up(engine: Engine, bundle: Bundle) -> None:
-    ids = bundle.golden[0].input_ids
-    for tweets, tokens in WARM_UP_SHAPES:
-        length = min(tokens, bundle.max_tokens)
-        engine.logits([(ids * length)[:length]] * tweets)
 
 
 def _check_deadline(value: str | None) -> None:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from export.archive import write_archive
 from export.quantize import quantize
 from export.trace import trace
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
@@ -118,6 +119,20 @@ def tiny_bundle(tiny_bundle_dir: Path) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def tiny_archive(tiny_bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real handler and classifier around the tiny model: everything but its size is as in production; read-only."""
+    archive = tmp_path_factory.mktemp("tiny-archive") / "tweets.mar"
+    write_archive(tiny_bundle_dir, archive, "2026.01.01-tiny")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def tried_archive(tiny_archive: Path) -> Path:
+    """The archive put under fire: `TRIED_ARCHIVE` (`make fuzz`, `make chaos`: the real one), else the tiny one."""
+    return Path(os.environ.get("TRIED_ARCHIVE", tiny_archive))
+
+
+@pytest.fixture(scope="session")
 def tiny_int8_bundle(
     tmp_path_factory: pytest.TempPathFactory, tiny_bundle_dir: Path, tiny_classifier: TinyClassifier
 ) -> Bundle:
@@ -142,9 +157,10 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def real_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default model, exported once a session: `bundle/`, `tweets.mar`, its manifest and golden answers."""
+    """The default model, exported once a session: `bundle/`, `store/tweets.mar` with what lies beside it, `keys/`."""
     folder = tmp_path_factory.mktemp("real")
     options = ["--bundle", str(folder / "bundle"), "--archive", str(folder / "store" / "tweets.mar")]
+    options += ["--keys", str(folder / "keys")]
     subprocess.run([sys.executable, "-m", "export", *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
-from tweetclf.classifier import DEFAULT_BATCH_TOKENS
-from tweetclf.engines import ENGINE_NAMES
+from tweetclf.engines import ENGINE_NAMES, PRECISION_NAMES
 from tweetclf.errors import BundleError
 from tweetclf.form import TEXT_FIELDS
 from tweetclf.risk import SCOPES, thresholds_at
@@ -25,7 +26,8 @@ class HandlerConfig:
     Args:
         engine: `auto`, `torchscript` or `openvino` (tweetclf/engines/choice.py).
         torch_threads: threads of one worker, of either engine; 0 takes every core that the process may use.
-        batch_tokens: budget of a micro-batch in padded tokens.
+        precision: of torchscript; `auto` is float32 on a CPU, float16 on a GPU.
+        batch_tokens: budget of a micro-batch in tokens; 0 takes what the engine is fastest with.
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
             DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
@@ -35,24 +37,36 @@ class HandlerConfig:
             either side by itself.
         not_disaster_below: overrides the threshold of either; None keeps it.
         disaster_from: the same for the upper end.
+        audit_log: file of hashes and decisions (tweetclf/audit_log.py); None keeps none.
+        audit_key_file: holds the key of those hashes.
+        audit_max_bytes: size at which that file makes room for a new one.
     """
 
     engine: str = "auto"
+    precision: str = "auto"
     torch_threads: int = 0
-    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    batch_tokens: int = 0
     batch_seconds: float = 90.0
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_error_share: float | None = None
     error_share_of: str = "decided"
     not_disaster_below: float | None = None
     disaster_from: float | None = None
+    audit_log: str | None = None
+    audit_key_file: str | None = None
+    audit_max_bytes: int = 10_000_000
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINE_NAMES:
             raise BundleError(f"model-config.yaml: handler.engine is {self.engine!r}; expected one of {ENGINE_NAMES}")
+        if self.precision not in PRECISION_NAMES or (self.engine == "openvino" and self.precision != "auto"):
+            raise BundleError(
+                f"model-config.yaml: handler.precision is {self.precision!r} with engine {self.engine!r}; "
+                f"expected one of {PRECISION_NAMES}, and auto with openvino, which is int8"
+            )
         _check_number("cache_bytes", self.cache_bytes, int, 0, 1 << 36)
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
-        _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
+        _check_number("batch_tokens", self.batch_tokens, int, 0, 1_000_000)
         _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
         if self.error_share_of not in SCOPES:
             raise BundleError(
@@ -61,6 +75,8 @@ class HandlerConfig:
         for name in ("max_error_share", "not_disaster_below", "disaster_from"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), float, 0, 1)
+        _check_number("audit_max_bytes", self.audit_max_bytes, int, 10_000, 1 << 40)
+        _check_paths(self.audit_log, self.audit_key_file)
         if self.torch_threads == 0:
             object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
 
@@ -80,6 +96,12 @@ class HandlerConfig:
         if unknown:
             raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
         return cls(**section)
+
+    def audit_settings(self) -> AuditSettings | None:
+        """Return the settings of the audit log, or None where there is none."""
+        if not self.audit_log or not self.audit_key_file:
+            return None
+        return AuditSettings(Path(self.audit_log), Path(self.audit_key_file), self.audit_max_bytes)
 
     def thresholds(self, default: Thresholds, facts: Mapping[str, Any]) -> Thresholds:
         """Return the bundle's thresholds with the operator's in their place.
@@ -162,4 +184,14 @@ def _check_number(name: str, value: object, kind: type, low: float, high: float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise BundleError(
             f"model-config.yaml: handler.{name} is {value!r}; expected {kind.__name__} from {low} to {high}"
+        )
+
+
+def _check_paths(audit_log: object, audit_key_file: object) -> None:
+    for name, value in (("audit_log", audit_log), ("audit_key_file", audit_key_file)):
+        if not isinstance(value, str | None):
+            raise BundleError(f"model-config.yaml: handler.{name} is {value!r}; expected a path")
+    if bool(audit_log) != bool(audit_key_file):
+        raise BundleError(
+            "model-config.yaml: one of handler.audit_log and handler.audit_key_file is set; expected both or none"
         )

@@ -180,6 +180,8 @@ class _Servicer(inference_pb2_grpc.InferenceAPIsServiceServicer):
         body = request.input["data"]
         headers = dict(context.invocation_metadata())
         reply = self._stub.next_reply(request.model_name, headers, body)
+        if reply.headers:
+            context.set_trailing_metadata(tuple(reply.headers.items()))
         if reply.code is not None:
             context.abort(reply.code, reply.details)
         content = reply.body if reply.body is not None else json.dumps(answer_body(body)[1]).encode()

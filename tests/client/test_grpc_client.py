@@ -34,6 +34,8 @@ def client(stub: StubServer) -> Iterator[GrpcClient]:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams"),
         (grpc.StatusCode.INTERNAL, NO_WORKER),
         (grpc.StatusCode.INTERNAL, "Worker died.\nInternalServerException.()"),
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
+        (grpc.StatusCode.UNKNOWN, "Stream removed"),
     ],
 )
 def test_predict_when_two_attempts_fail_answers_at_the_third(
@@ -62,6 +64,16 @@ def test_predict_when_refused_for_good_raises_at_once(
         client.predict(FLOOD)
     assert (caught.value.status, caught.value.code, caught.value.message) == (None, word, details)
     assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize("header", [{"grpc-retry-pushback-ms": "1000"}, {"retry-after": "1"}])
+def test_predict_when_the_server_says_when_to_come_again_comes_no_sooner(
+    client: GrpcClient, stub: StubServer, header: dict[str, str]
+) -> None:
+    stub.script = [Scripted(code=grpc.StatusCode.UNAVAILABLE, details="too many", headers=header)]
+    client.predict(FLOOD)
+    first, second = stub.received
+    assert second.at_s - first.at_s >= 1.0
 
 
 def test_predict_of_answers_beyond_four_megabytes_takes_them(client: GrpcClient, stub: StubServer) -> None:

@@ -8,6 +8,8 @@ from email.utils import formatdate
 import pytest
 from disaster_tweets_client import DeadlineExceededError, ServerUnavailableError, retry
 from disaster_tweets_client.retry import Deadline, TransientError, call_with_retries, parse_retry_after
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 class Attempts:
@@ -67,6 +69,29 @@ def test_call_with_retries_when_the_wait_outlasts_the_deadline_raises_at_once(wa
     assert waits_s == []
 
 
+def test_call_with_retries_without_a_number_tries_until_the_deadline(
+    waits_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = Attempts(1200)
+    monkeypatch.setattr(retry.random, "uniform", lambda low, high: 0.0)
+    assert call_with_retries(attempts, None, Deadline(1000)) == "answer"
+    monkeypatch.setattr(retry.random, "uniform", lambda low, high: high)
+    with pytest.raises(DeadlineExceededError, match="overloaded; the next attempt was due in"):
+        call_with_retries(Attempts(10**6), None, Deadline(3))
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_call_with_retries_does_not_care_when_the_clock_of_the_machine_is_set(
+    waits_s: list[float], monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    clock = time.time
+    attempts, deadline = Attempts(3), Deadline(50)
+    monkeypatch.setattr(retry.time, "time", lambda: clock() + jump_s)
+    assert call_with_retries(attempts, 3, deadline) == "answer"
+    assert all(0 <= wait_s <= 0.4 for wait_s in waits_s)
+    assert 40 < attempts.left_s[-1] <= 50
+
+
 def test_call_with_retries_tells_each_attempt_what_is_left() -> None:
     attempts = Attempts(1, retry_after_s=0.05)
     call_with_retries(attempts, 1, Deadline(10))
@@ -82,9 +107,25 @@ def test_call_with_retries_when_the_deadline_is_over_makes_no_attempt() -> None:
     assert attempts.left_s == []
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(None, 0), ("7", 7), (" 7 ", 7), ("soon", 0), ("-3", 0), ("", 0)])
+# "7\x1f" was found by drawing: str.strip takes off what float does not.
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(None, 0), ("7", 7), (" 7 ", 7), ("7\x1f", 7), ("soon", 0), ("-3", 0), ("", 0)]
+)
 def test_parse_retry_after_reads_seconds_and_nothing_else(value: str | None, seconds: float) -> None:
     assert parse_retry_after(value) == seconds
+
+
+def test_parse_retry_after_measures_a_date_by_the_clock_of_the_server() -> None:
+    an_hour_slow = time.time() - 3600
+    value, date = formatdate(an_hour_slow + 7, usegmt=True), formatdate(an_hour_slow, usegmt=True)
+    assert parse_retry_after(value, date) == 7
+    assert parse_retry_after(value, "no date") == 0
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.from_regex(r"\w{3}, \d{1,20} Jan \d{1,20} \d\d:\d\d:\d\d [+-]\d{1,20}")), st.text())
+def test_parse_retry_after_never_fails(value: str, date: str) -> None:
+    assert parse_retry_after(value, date) >= 0
 
 
 def test_parse_retry_after_reads_a_date() -> None:

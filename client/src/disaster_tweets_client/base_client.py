@@ -26,13 +26,13 @@ class BaseClient(abc.ABC):
     Args:
         model: the name that the server serves it under.
         timeout_s: seconds that one call may take, all its requests, attempts and waits together.
-        retries: attempts after the first, per request.
+        retries: attempts after the first, per request; None: as many as the time allows.
     """
 
-    def __init__(self, model: str, timeout_s: float, retries: int) -> None:
+    def __init__(self, model: str, timeout_s: float, retries: int | None) -> None:
         Deadline(timeout_s)
-        if retries < 0:
-            raise ValueError(f"retries is {retries}; expected 0 or more")
+        if retries is not None and retries < 0:
+            raise ValueError(f"retries is {retries}; expected 0 or more, or None for as many as timeout_s allows")
         if not model:
             raise ValueError("model is empty; expected the name that the server serves it under")
         self._model = model
@@ -143,7 +143,7 @@ class BaseClient(abc.ABC):
         if self._is_closed:
             raise DisasterTweetsError("the client is closed; make a new one")
 
-    def _predict_one(self, tweet: Tweet, retries: int, deadline: Deadline) -> Prediction | ItemError:
+    def _predict_one(self, tweet: Tweet, retries: int | None, deadline: Deadline) -> Prediction | ItemError:
         try:
             payload = encode_sendable(tweet)
         except ItemError as error:
@@ -163,5 +163,5 @@ class BaseClient(abc.ABC):
                 answers[index] = answer
         return [answers[index] for index in range(len(answers))]
 
-    def _call(self, payload: bytes, retries: int, deadline: Deadline) -> Reply:
+    def _call(self, payload: bytes, retries: int | None, deadline: Deadline) -> Reply:
         return call_with_retries(lambda timeout_s: self._exchange(payload, timeout_s), retries, deadline)

@@ -11,7 +11,7 @@ from disaster_tweets_client.base_client import BaseClient
 from disaster_tweets_client.errors import DeadlineExceededError, RequestError
 from disaster_tweets_client.loopback import is_loopback
 from disaster_tweets_client.prediction import Reply
-from disaster_tweets_client.retry import TransientError
+from disaster_tweets_client.retry import TransientError, parse_retry_after
 from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
 # gRPC waits 1 s, then up to 120 s, before it connects again, and fails every call meanwhile; the waits between
@@ -22,9 +22,11 @@ _RECONNECT_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 _TRANSIENT_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-# TorchServe has INTERNAL for a full queue and a dead worker as for errors that stay.
-# Source: TorchServe 0.12 InferenceImpl.java, WorkerThread.java.
-_TRANSIENT_WORDS = re.compile(r"no worker|worker died", re.IGNORECASE)
+# TorchServe has INTERNAL for a full queue and a dead worker as for errors that stay; gRPC itself has it, or UNKNOWN,
+# for a stream that was cut. A prediction may be asked for twice.
+# Source: TorchServe 0.12 InferenceImpl.java, WorkerThread.java; gRPC, doc/PROTOCOL-HTTP2.md, Errors.
+_TRANSIENT_WORDS = re.compile(r"no worker|worker died|RST_STREAM|stream removed|GOAWAY", re.IGNORECASE)
+_MAYBE_TRANSIENT_CODES = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
 # gRPC has RESOURCE_EXHAUSTED for an overloaded server as for a message that is too large for either side.
 _TOO_LARGE_WORDS = re.compile(r"larger than max|exceeds maximum", re.IGNORECASE)
 _JAVA_EXCEPTION = re.compile(r"\b(?:\w+\.)*(\w+Exception)\b")
@@ -37,7 +39,8 @@ class GrpcClient(BaseClient):
         target: host and port.
         model: the name that the server serves it under.
         timeout_s: seconds that one call may take, all its requests, attempts and waits together.
-        retries: attempts after the first, per request.
+        retries: attempts after the first, per request; None: as many as `timeout_s` allows, which rides out the
+            restart of a server.
         api_key: sent as a bearer token in the metadata.
         credentials: for TLS, such as `grpc.ssl_channel_credentials()`; None speaks plain HTTP/2.
     """
@@ -48,7 +51,7 @@ class GrpcClient(BaseClient):
         model: str = "tweets",
         *,
         timeout_s: float = 30.0,
-        retries: int = 3,
+        retries: int | None = 3,
         api_key: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
@@ -92,8 +95,21 @@ class GrpcClient(BaseClient):
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceededError(f"{self._target} gave no answer in the {timeout_s:.1f} s left")
         if code in _TRANSIENT_CODES and not _TOO_LARGE_WORDS.search(details):
-            return TransientError(f"{self._target} answers {code.name}: {details}")
-        if code is grpc.StatusCode.INTERNAL and _TRANSIENT_WORDS.search(details):
+            return TransientError(f"{self._target} answers {code.name}: {details}", _asked_to_wait_s(error))
+        if code in _MAYBE_TRANSIENT_CODES and _TRANSIENT_WORDS.search(details):
             return TransientError(f"{self._target} answers {code.name}: {details}")
         exception = _JAVA_EXCEPTION.search(details)
         return RequestError(None, exception.group(1) if exception else code.name, details)
+
+
+def _asked_to_wait_s(error: Any) -> float:
+    """Return the seconds that the server or a gateway asks to wait, from the metadata of a failed call.
+
+    Source: gRPC, proposal A6 (`grpc-retry-pushback-ms`); gateways send HTTP's own header with a gRPC error.
+    """
+    metadata = {**dict(error.initial_metadata() or ()), **dict(error.trailing_metadata() or ())}
+    pushback_ms = str(metadata.get("grpc-retry-pushback-ms", ""))
+    if pushback_ms.isdecimal():
+        return float(pushback_ms) / 1000
+    value = metadata.get("retry-after")
+    return parse_retry_after(value if isinstance(value, str) else None)

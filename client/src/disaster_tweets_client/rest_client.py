@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote, urlsplit
@@ -17,8 +18,9 @@ from disaster_tweets_client.retry import TransientError, parse_retry_after
 
 MAX_CONNECTIONS = 32  # kept open; threads beyond it connect anew
 
-# TorchServe answers 503 to a full queue; the others come from gateways before it.
-_TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+# TorchServe answers 503 to a full queue; the others come from gateways before it. 408 closes a connection that was
+# idle too long, and may cross a request on its way (RFC 9110, section 15.5.9).
+_TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 # The whole batch fails with one worker; another takes its place within a second.
 # Source: TorchServe 0.12 WorkerThread.java, which answers 500 and does not try again itself.
 _WORKER_DIED = b"Worker died"
@@ -32,10 +34,13 @@ class RestClient(BaseClient):
         model: the name that the server serves it under.
         timeout_s: seconds that one call may take, all its requests, attempts and waits together. A server
             that sends its answer in drops may exceed it: each wait for bytes is bounded, not their sum.
-        retries: attempts after the first, per request.
+        retries: attempts after the first, per request; None: as many as `timeout_s` allows, which rides out the
+            restart of a server.
         api_key: sent as a bearer token, as TorchServe's token authorization and most gateways want it.
         send_deadline: tell the server until when the answer is of use, so that it drops a request that waited
             too long. It needs clocks that agree; turn it off for a server whose clock is wrong.
+        ca_file: PEM of the authority that signed the server's certificate; None trusts the usual ones.
+        client_certificate: PEM files of a certificate and its key, for a gateway that asks for one.
     """
 
     def __init__(
@@ -44,9 +49,11 @@ class RestClient(BaseClient):
         model: str = "tweets",
         *,
         timeout_s: float = 30.0,
-        retries: int = 3,
+        retries: int | None = 3,
         api_key: str | None = None,
         send_deadline: bool = True,
+        ca_file: str | None = None,
+        client_certificate: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(model, timeout_s, retries)
         address = urlsplit(base_url)
@@ -61,6 +68,8 @@ class RestClient(BaseClient):
         adapter = HTTPAdapter(pool_maxsize=MAX_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        self._verify = True if ca_file is None else ca_file
+        self._session.cert = client_certificate
         self._session.headers.update({"Content-Type": "application/json", "User-Agent": "disaster-tweets-client"})
         if api_key is not None:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
@@ -71,16 +80,24 @@ class RestClient(BaseClient):
             headers["x-deadline-ms"] = str(int((time.time() + timeout_s) * 1000))
         try:
             response = self._session.post(
-                self._url, data=payload, headers=headers, timeout=timeout_s, allow_redirects=False
+                self._url,
+                data=payload,
+                headers=headers,
+                timeout=timeout_s,
+                allow_redirects=False,
+                verify=self._verify,
             )
         except requests.Timeout as error:
             raise DeadlineExceededError(f"{self._url} gave no answer in the {timeout_s:.1f} s left") from error
         except requests.exceptions.SSLError as error:
+            # A gateway that reads its settings anew closes idle connections, perhaps while this one was taken up again.
+            if isinstance(_root(error), ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                raise TransientError(f"{self._url} closed the connection") from error
             raise ServerUnavailableError(f"{self._url} offers no TLS that can be trusted: {error}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise TransientError(f"no connection to {self._url} ({_root(error)}); is the server running?") from error
         if _is_transient(response.status_code, response.content):
-            retry_after_s = parse_retry_after(response.headers.get("Retry-After"))
+            retry_after_s = parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
             raise TransientError(f"{self._url} answers HTTP {response.status_code}", retry_after_s)
         return Reply(response.status_code, response.content)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -50,15 +51,16 @@ class Deadline:
         return remaining_s
 
 
-def call_with_retries(attempt: Callable[[float], Result], retries: int, deadline: Deadline) -> Result:
+def call_with_retries(attempt: Callable[[float], Result], retries: int | None, deadline: Deadline) -> Result:
     """Return what `attempt` returns, calling it again while it raises TransientError.
 
     Waits grow exponentially and are drawn evenly from zero up ("full jitter"), so that clients that
     failed together do not come back together; what the server asks for in Retry-After is added.
+    Time is measured by a clock that nobody can set (`time.monotonic`).
 
     Args:
-        attempt: takes the seconds left.
-        retries: calls after the first.
+        attempt: takes the seconds left; must be one that may be made twice, as a prediction is.
+        retries: calls after the first; None makes as many as the deadline allows.
         deadline: of all calls and waits together.
 
     Raises:
@@ -67,19 +69,20 @@ def call_with_retries(attempt: Callable[[float], Result], retries: int, deadline
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    for number in range(retries + 1):
+    for number in itertools.count():
         try:
             return attempt(deadline.remaining_s())
         except TransientError as error:
             failure = error
-        if number < retries:
-            _wait(number, failure, deadline)
+        if retries is not None and number >= retries:
+            break
+        _wait(number, failure, deadline)
     tried = f"{retries + 1} attempts" if retries else "one attempt"
     raise ServerUnavailableError(f"{failure} (after {tried})") from failure
 
 
 def _wait(number: int, failure: TransientError, deadline: Deadline) -> None:
-    ceiling_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2**number)
+    ceiling_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2 ** min(number, 16))  # a float has no room for 2**1100
     wait_s = failure.retry_after_s + random.uniform(0, ceiling_s)  # noqa: S311 (spreads load, guards nothing)
     if wait_s >= deadline.remaining_s():
         raise DeadlineExceededError(
@@ -88,17 +91,31 @@ def _wait(number: int, failure: TransientError, deadline: Deadline) -> None:
     time.sleep(wait_s)
 
 
-def parse_retry_after(value: str | None) -> float:
+def parse_retry_after(value: str | None, date: str | None = None) -> float:
     """Return the seconds that a Retry-After header asks for; 0 when there is none or it is not readable.
 
-    Source: RFC 9110, section 10.2.3: seconds, or a date.
+    Args:
+        value: the header.
+        date: the same answer's Date header. Both are of the server's clock, so that ours, which may be wrong, is asked
+            only where the server sent none.
+
+    Source: RFC 9110, section 10.2.3: seconds, or a date; section 6.6.1: Date.
     """
     if value is None:
         return 0.0
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time())
-    except ValueError:
+    digits = value.strip()
+    if digits.isdecimal():
+        return float(digits)
+    moment_s = _seconds_of(value)
+    if moment_s is None:
         return 0.0
+    now_s = _seconds_of(date)
+    return max(0.0, moment_s - (time.time() if now_s is None else now_s))
+
+
+def _seconds_of(date: str | None) -> float | None:
+    """Return an HTTP date as seconds since the epoch, or None where it is none."""
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):  # of strings that are no date, some by accident
+        return None

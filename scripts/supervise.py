@@ -1,0 +1,225 @@
+"""Keep one TorchServe running: start it again when it dies or no longer serves, and give up loudly.
+
+TorchServe restarts a lost worker, and nobody restarts TorchServe: its launcher ends with exit status 0 even when the
+Java process was killed, and a SIGTERM to the launcher leaves Java behind. This program is the missing parent. In a
+container it is the child of the init; by hand it takes the place of `torchserve --start`:
+
+    python scripts/supervise.py
+    python scripts/supervise.py --max-restarts 10 --window-s 600
+
+It ends with 0 when it was told to stop (SIGTERM, SIGINT) and has stopped the server with all workers, and with 1 when
+the server died too often: a container then ends, and whoever runs containers sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from golden_answers import is_loaded
+from server_process import MAIN_CLASS, PID_FILE, START_COMMAND
+from server_settings import SettingsError, read_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_S = 0.2
+WATCH_EVERY_S = 5.0
+STOP_TIMEOUT_S = 20.0  # below the 30 s after which Kubernetes kills, and above Docker's 10 s: see docs/operations.md
+BACK_OFF_BASE_S = 0.5
+BACK_OFF_CAP_S = 30.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how often.
+
+    Args:
+        max_restarts: restarts within `window_s` after which the supervisor gives up.
+        window_s: seconds.
+        unready_s: a server without a loaded model for so long is killed and started again. Longer than a worker takes
+            to load and than the hung one that is being replaced (`responseTimeout`, `startupTimeout`: 120 s each).
+    """
+
+    max_restarts: int = 5
+    window_s: float = 300.0
+    unready_s: float = 180.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_restarts", "window_s", "unready_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+
+@dataclass
+class Supervisor:
+    """One command, kept running.
+
+    Args:
+        command: starts the server and stays its parent (`--foreground`).
+        limits: when to give up.
+        is_serving: asked every few seconds; None trusts a process that lives.
+        folder: working directory of the command.
+    """
+
+    command: Sequence[str]
+    limits: Limits
+    is_serving: Callable[[], bool] | None = None
+    folder: Path = ROOT
+    watch_every_s: float = WATCH_EVERY_S
+    _stops: bool = field(default=False, init=False)
+
+    def run(self) -> int:
+        """Run the command until told to stop or it died too often; return the exit status."""
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return self._keep_running()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stops = True
+
+    def _keep_running(self) -> int:
+        restarts: deque[float] = deque()
+        while True:
+            started = time.monotonic()
+            # A session of its own: Ctrl-C is for this program, and whatever the server leaves can be found and ended.
+            child = subprocess.Popen(self.command, cwd=self.folder, start_new_session=True)
+            say(f"started pid {child.pid}: {' '.join(self.command)}")
+            reason = self._watch(child)
+            end_group(child, STOP_TIMEOUT_S if self._stops else 0.0)
+            if self._stops:
+                say("stopped, as asked")
+                return 0
+            now = time.monotonic()
+            restarts.append(now)
+            while now - restarts[0] > self.limits.window_s:
+                restarts.popleft()
+            if len(restarts) > self.limits.max_restarts:
+                say(
+                    f"GIVING UP: the server {reason}; that was number {len(restarts)} within "
+                    f"{self.limits.window_s:.0f} s and {self.limits.max_restarts} restarts are allowed. "
+                    "Nothing serves now; read logs/ts_log.log and logs/model_log.log"
+                )
+                return 1
+            wait_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2 ** (len(restarts) - 1))
+            say(
+                f"the server {reason} after {now - started:.1f} s; starting it again in {wait_s:.1f} s "
+                f"(restart {len(restarts)} of {self.limits.max_restarts} in {self.limits.window_s:.0f} s)"
+            )
+            remove_stale_pid_file()
+            if self._wait(wait_s):
+                say("stopped, as asked")
+                return 0
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> str:
+        """Wait until the child ends, serves no longer or a stop is asked for; return what happened."""
+        served_at = looked_at = time.monotonic()
+        while child.poll() is None and not self._stops:
+            now = time.monotonic()
+            if self.is_serving is not None and now - looked_at >= self.watch_every_s:
+                if self.is_serving():
+                    served_at = time.monotonic()
+                looked_at = time.monotonic()
+                if looked_at - served_at > self.limits.unready_s:
+                    return f"had no loaded model for {looked_at - served_at:.0f} s"
+            time.sleep(POLL_S)
+        return "ended" if child.returncode in (0, None) else f"ended with status {child.returncode}"
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait, and return whether a stop was asked for meanwhile."""
+        end = time.monotonic() + seconds
+        while not self._stops and time.monotonic() < end:
+            time.sleep(min(POLL_S, seconds))
+        return self._stops
+
+
+def end_group(child: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End a child and everything that it started.
+
+    Args:
+        child: the leader of a session of its own; may be dead already.
+        patience_s: for an orderly end of Java, which stops its workers itself; 0 kills at once.
+    """
+    family = _group(child.pid)
+    if patience_s:
+        java = [process for process in family if _is_java(process)]
+        for process in java or family:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(family, timeout=patience_s)
+    for process in _group(child.pid):  # a worker may have been born meanwhile
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(5)
+
+
+def _group(session_id: int) -> list[psutil.Process]:
+    """Return the living processes of a session; they outlive their parent, so the tree does not tell."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == session_id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _is_java(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return MAIN_CLASS in process.cmdline()
+    return False
+
+
+def remove_stale_pid_file() -> None:
+    """Remove the pid file of a TorchServe that is dead: its number may belong to another one by now."""
+    path = Path(tempfile.gettempdir(), PID_FILE)
+    with contextlib.suppress(OSError, ValueError):
+        if not psutil.pid_exists(int(path.read_text(encoding="utf-8"))):
+            path.unlink()
+
+
+def say(message: str) -> None:
+    """Print one line with its time; a supervisor's words belong into the container's log."""
+    print(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} supervise: {message}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command line; return the exit status."""
+    default = Limits()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--max-restarts", type=int, default=default.max_restarts, help="default: %(default)s")
+    parser.add_argument("--window-s", type=float, default=default.window_s, help="default: %(default)s")
+    parser.add_argument(
+        "--unready-s", type=float, default=default.unready_s, help="no loaded model for so long (default: %(default)s)"
+    )
+    parser.add_argument("--folder", type=Path, default=root, help="where config.properties and model_store lie")
+    parser.add_argument("command", nargs="*", help="after --: what to run (default: torchserve with the settings here)")
+    options = parser.parse_args(arguments)
+    try:
+        limits = Limits(options.max_restarts, options.window_s, options.unready_s)
+        management = read_settings(options.folder).management
+    except (ValueError, SettingsError) as error:
+        print(f"supervise: {error}", file=sys.stderr)
+        return 2
+    program = Path(sys.executable).with_name("torchserve")
+    command = options.command or [str(program), "--foreground", *START_COMMAND.split()]
+    return Supervisor(command, limits, lambda: is_loaded(management), options.folder).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The parent that TorchServe lacks: restarts, gives up, leaves nobody behind. Children here are small programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+import supervise
+from supervise import Limits, Supervisor
+from tests.conftest import ROOT
+
+PATIENCE_S = 60.0
+# Notes its start, gives birth to a child that would outlive it, and waits.
+SERVER = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+with open(sys.argv[1], "a") as file:
+    print(child.pid, file=file, flush=True)
+{then}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "BACK_OFF_BASE_S", 0.01)
+
+
+def command(starts: Path, then: str) -> list[str]:
+    return [sys.executable, "-c", SERVER.format(then=then), str(starts)]
+
+
+def pids(starts: Path) -> list[int]:
+    return [int(line) for line in starts.read_text().split()] if starts.exists() else []
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_gone(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def test_a_server_that_always_dies_is_given_up_loudly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    starts = tmp_path / "starts"
+    supervisor = Supervisor(command(starts, "sys.exit(3)"), Limits(max_restarts=2), folder=tmp_path)
+    assert supervisor.run() == 1
+    assert len(pids(starts)) == 3
+    said = capsys.readouterr().err
+    assert "ended with status 3" in said
+    assert "restart 2 of 2 in 300 s" in said
+    assert "GIVING UP" in said
+    wait_until(lambda: all(is_gone(pid) for pid in pids(starts)))
+
+
+def test_a_server_that_is_killed_is_started_again_without_its_old_children(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    supervisor = Supervisor(command(starts, "time.sleep(300)"), Limits(), folder=tmp_path)
+    ended: list[int] = []
+
+    def kill_then_stop() -> None:
+        wait_until(lambda: len(pids(starts)) == 1)
+        os.kill(psutil.Process(pids(starts)[0]).ppid(), signal.SIGKILL)
+        wait_until(lambda: len(pids(starts)) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    helper = threading.Thread(target=kill_then_stop)
+    helper.start()
+    ended.append(supervisor.run())
+    helper.join()
+    assert ended == [0]
+    wait_until(lambda: all(is_gone(pid) for pid in pids(starts)))
+
+
+def test_a_server_that_lives_and_does_not_serve_is_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    starts = tmp_path / "starts"
+    supervisor = Supervisor(
+        command(starts, "time.sleep(300)"),
+        Limits(max_restarts=1, unready_s=1.0),
+        is_serving=lambda: False,
+        folder=tmp_path,
+        watch_every_s=0.1,
+    )
+    assert supervisor.run() == 1
+    said = capsys.readouterr().err
+    assert said.count("started pid") == 2
+    assert "had no loaded model for" in said
+
+
+def test_the_supervisor_when_terminated_stops_its_children_and_ends_with_0(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    arguments = [sys.executable, str(ROOT / "scripts" / "supervise.py"), "--", *command(starts, "time.sleep(300)")]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(pids(starts)) == 1)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert "stopped, as asked" in process.stderr.read()
+    wait_until(lambda: is_gone(pids(starts)[0]))
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_restarts is 0; expected more than 0"):
+        Limits(max_restarts=0)
+    assert supervise.main(["--unready-s", "0"]) == 2
+
+
+def test_a_pid_file_is_removed_only_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise.tempfile, "gettempdir", lambda: str(tmp_path))
+    file = tmp_path / supervise.PID_FILE
+    file.write_text(str(os.getpid()))
+    supervise.remove_stale_pid_file()
+    assert file.exists()
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    file.write_text(str(gone.pid))
+    supervise.remove_stale_pid_file()
+    assert not file.exists()
