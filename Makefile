@@ -16,7 +16,8 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive test check train loadtest fuzz chaos soak lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean
+.PHONY: gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -43,6 +44,17 @@ image: setup ## build the images of server and gateway, with docker or podman or
 
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@$(BIN)/python -m export --if-stale
+
+doctor: ## say what is wrong with settings, archive and machine, and how to mend it
+	@$(BIN)/python scripts/doctor.py
+
+sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/sbom.py
+
+audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml holds those that are borne
+	$(SETUP) --set dev
+	@$(BIN)/python scripts/audit.py
 
 test: ## run every test, the ones on a real TorchServe too, with branch coverage
 	$(SETUP) --set dev
@@ -77,11 +89,19 @@ soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTE
 	@$(BIN)/python scripts/serve.py status
 	@$(BIN)/python scripts/soak.py --minutes $(MINUTES) --out $(RELIABILITY_DIR)/soak.json
 
+benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
+	$(SETUP) --set train
+	@$(BIN)/python scripts/benchmark.py
+
+tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
+	$(SETUP) --set train
+	@$(BIN)/python scripts/tune.py
+
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev
 	@$(BIN)/python scripts/lock_requirements.py
 
 clean: stop ## remove what was built here, logs and reports (the environment and trained models stay)
 	rm -rf build reports logs .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
-	rm -f model_store/*.mar model_store/*.json
+	rm -f model_store/*.mar model_store/*.json model_store/*.sig
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the export step; return the exit status (0 built or current, 1 refused)."""
     parser = argparse.ArgumentParser(
         prog="python -m export",
-        description="Merge the adapter, trace it to TorchScript, pack the TorchServe archive and verify it in a clean "
-        "process by replaying its golden samples.",
+        description="Merge the adapter, trace it to TorchScript, pack the TorchServe archive, verify it in a clean "
+        "process by replaying its golden samples, and sign its manifest.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,9 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bundle", type=Path, default=Path("build/bundle"), help="folder for the bundle (default: %(default)s)"
     )
+    parser.add_argument(
+        "--keys", type=Path, default=Path(".keys"), help="folder of the key that signs, made at first (default: .keys)"
+    )
     parser.add_argument("--if-stale", action="store_true", help="do nothing when the archive is current")
     parser.add_argument(
-        "--int8", action="store_true", help="add the int8 network for OpenVINO; refused where it is not close enough"
+        "--no-int8", dest="int8", action="store_false", help="leave out the int8 network, which is what a CPU serves"
     )
     options = parser.parse_args(arguments)
     return _export(options)
@@ -45,9 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from export.archive import is_current, manifest_path
+    from export.signing import is_signed
 
-    # The inputs' hash does not know what was asked for: --int8 always builds.
-    if options.if_stale and not options.int8 and is_current(options.archive, options.model):
+    # The inputs' hash does not know what was asked for: --no-int8 always builds.
+    stale = not options.int8 or not (
+        is_current(options.archive, options.model) and is_signed(manifest_path(options.archive), options.keys)
+    )
+    if options.if_stale and not stale:
         print(f"{options.archive} is current")
         return 0
     # Seconds of imports, spared when nothing is to be done.
@@ -55,7 +62,7 @@ def _export(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     try:
-        manifest = build(options.model, options.bundle, options.archive, say=print, int8=options.int8)
+        manifest = build(options.model, options.bundle, options.archive, options.keys, say=print, int8=options.int8)
     except REFUSALS as error:
         print(f"export refused: {error}", file=sys.stderr)
         return 1

@@ -107,14 +107,15 @@ def manifest_path(archive: Path) -> Path:
     return archive.with_suffix(".manifest.json")
 
 
-def write_manifest(archive: Path, model_version: str, inputs: str) -> dict[str, Any]:
-    """Write and return the manifest: hashes of the contents, of the archive and of its inputs."""
+def write_manifest(archive: Path, model_version: str, inputs: str, golden_sha256: str | None = None) -> dict[str, Any]:
+    """Write and return the manifest: hashes of contents, archive, inputs and served golden answers."""
     manifest = {
         "model_version": model_version,
         "files": content_hashes(archive),
         "inputs_sha256": inputs,
         "archive_sha256": sha256_of(archive),
         "archive_bytes": archive.stat().st_size,
+        "golden_sha256": golden_sha256,
     }
     manifest_path(archive).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest

@@ -52,13 +52,13 @@ class ExportError(RuntimeError):
     """The model folder cannot be exported as it is."""
 
 
-def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = False) -> Bundle:
+def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle:
     """Merge, check, trace and write everything that serving needs.
 
     Args:
         model_dir: holds adapter.safetensors, training.json and golden.jsonl.
         bundle_dir: is made anew.
-        int8: also quantise the network for OpenVINO.
+        int8: quantise the network for OpenVINO too.
 
     Returns:
         The bundle, read back and checked.

@@ -2,7 +2,8 @@
 
 A batch of tweets is ragged; padded to its longest, a third to two thirds of the work is wasted
 (docs/log.md). Here the linear layers, norms and GELU see the real tokens of all tweets as one
-matrix, and only attention works on a padded copy.
+matrix, and only attention works on a padded grid. Every change between the two is a look-up of rows
+by a table that comes with the tokens: a copy in any engine, without a shape that depends on data.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import BertModel
+
+NOWHERE = -1e9  # as tweetclf/engines/packing.py
 
 
 class PackedLayer(nn.Module):
@@ -29,36 +32,37 @@ class PackedLayer(nn.Module):
         self.qkv = _linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
         self.attention_out = attention.output.dense
         self.attention_norm = attention.output.LayerNorm
-        self.feed_in = layer.intermediate.dense
+        self.feed_in: nn.Module = layer.intermediate.dense
+        self.activation: nn.Module = nn.GELU()
         self.feed_out = layer.output.dense
         self.feed_norm = layer.output.LayerNorm
 
     def forward(
-        self, hidden: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, grid: torch.Tensor
+        self, hidden: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
         """Return the next hidden states.
 
         Args:
-            hidden: (real tokens, hidden) floating.
-            positions: (real tokens,) int64, row in the padded copy.
-            mask: (batch, 1, 1, tokens) bool, True at real tokens.
-            grid: (batch, tokens) of any type; carries the padded shape through the trace.
+            hidden: (1, packed, hidden) floating.
+            cells: (batch, tokens) int, row in the packed list of each cell.
+            places: (packed,) int, cell of each packed token.
+            bias: (batch, 1, 1, tokens) floating, added to attention scores.
         """
-        batch, tokens = grid.shape
+        batch, tokens = cells.shape
         width = hidden.shape[-1]
-        qkv = self.qkv(hidden)  # (real tokens, hidden) -> (real tokens, 3 * hidden)
-        padded = qkv.new_zeros(batch * tokens, 3 * width).index_copy(0, positions, qkv)
+        grid = functional.embedding(cells, self.qkv(hidden).squeeze(0))  # (batch, tokens, 3 * hidden)
         query, key, value = (
-            padded.view(batch, tokens, 3, self.num_heads, width // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+            part.view(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
+            for part in grid.split(width, -1)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        mixed = mixed.transpose(1, 2).reshape(batch * tokens, width).index_select(0, positions)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = functional.embedding(places, mixed.transpose(1, 2).reshape(batch * tokens, width)).unsqueeze(0)
         hidden = self.attention_norm(self.attention_out(mixed) + hidden)
-        return self.feed_norm(self.feed_out(functional.gelu(self.feed_in(hidden))) + hidden)
+        return self.feed_norm(self.feed_out(self.activation(self.feed_in(hidden))) + hidden)
 
 
-class PackedClassifier(nn.Module):
-    """The whole classifier: token ids in, logits out.
+class PackedNetwork(nn.Module):
+    """The whole network on packed tokens: what the engines run.
 
     Args:
         encoder: a transformers BertModel with absolute positions and GELU, adapter merged.
@@ -84,6 +88,47 @@ class PackedClassifier(nn.Module):
         self.layers = nn.ModuleList(PackedLayer(layer, config.num_attention_heads) for layer in encoder.encoder.layer)
         self.head = head
 
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        columns: torch.Tensor,
+        cells: torch.Tensor,
+        places: torch.Tensor,
+        bias: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return logits (batch, 2).
+
+        Args:
+            input_ids: (packed,) int, ids of all tweets one after the other; any id behind the last.
+            columns: (packed,) int, position of each within its tweet.
+            cells: (batch, tokens) int, row in the packed list of each cell of the grid; any row where nothing lies.
+            places: (packed,) int, number of the cell of each packed token.
+            bias: (batch, 1, 1, tokens) floating, added to attention scores; very negative where nothing lies.
+            weights: (batch, tokens, 1) float32, share of each cell in its tweet's mean; 0 where nothing lies.
+        """
+        words = functional.embedding(input_ids, self.words.weight)
+        # One tweet of all tokens: OpenVINO fuses norms and quantisation over three axes, not over two.
+        hidden = self.norm(words + functional.embedding(columns, self.positions.weight)).unsqueeze(0)
+        bias = bias.type_as(hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, cells, places, bias)
+        grid = functional.embedding(cells, hidden.squeeze(0))  # (batch, tokens, hidden)
+        # Float32 weights: the mean of a half-precision network is taken in float32.
+        return self.head((grid * weights).sum(1).type_as(hidden))
+
+
+class PackedClassifier(nn.Module):
+    """The network behind the usual inputs, a padded grid of ids and its mask.
+
+    Args:
+        network: a PackedNetwork or its trace; is shared, not copied.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (batch, 2).
 
@@ -91,17 +136,15 @@ class PackedClassifier(nn.Module):
             input_ids: (batch, tokens) int64, padded on the right with any id.
             attention_mask: (batch, tokens) int64, 1 at real tokens; every row has at least one.
         """
-        batch, tokens = input_ids.shape
-        real = attention_mask.reshape(-1).nonzero().squeeze(1)  # (real tokens,)
-        column = torch.remainder(real, tokens)
-        row = torch.div(real, tokens, rounding_mode="floor")
-        hidden = self.norm(self.words(input_ids.reshape(-1).index_select(0, real)) + self.positions(column))
-        mask = attention_mask.to(torch.bool).view(batch, 1, 1, tokens)
-        for layer in self.layers:
-            hidden = layer(hidden, real, mask, attention_mask)
-        summed = hidden.new_zeros(batch, hidden.shape[-1]).index_add(0, row, hidden)
-        lengths = attention_mask.sum(1, keepdim=True).to(hidden.dtype)
-        return self.head(summed / lengths)
+        batch, tokens = attention_mask.shape
+        flat = attention_mask.reshape(-1)
+        places = flat.nonzero().squeeze(1)  # (packed,)
+        # Running number of the real tokens; -1 before the first of them, where nothing lies either.
+        cells = (flat.cumsum(0) - 1).clamp(min=0).view(batch, tokens)
+        bias = ((1 - attention_mask) * NOWHERE).view(batch, 1, 1, tokens)
+        weights = (attention_mask / attention_mask.sum(1, keepdim=True)).unsqueeze(-1)
+        packed_ids = input_ids.reshape(-1).index_select(0, places)
+        return self.network(packed_ids, torch.remainder(places, tokens), cells, places, bias, weights)
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from export.packed import PackedClassifier
+from export.packed import PackedClassifier, PackedNetwork
+from export.prepackable import make_prepackable
+from tweetclf.engines.packing import pack
 
+EXAMPLE_ROWS = ((2, 5, 6, 7, 3), (2, 8, 3))  # any ids; with padding, as TRACED_SHAPE
 TRACED_SHAPE = (3, 11)  # (batch, tokens); any with padding, so that no branch of the trace is special
 # Shapes it was not traced on: one token, one tweet, no padding, long, many.
 PROOF_SHAPES = ((1, 3), (1, 24), (1, 128), (2, 11), (5, 17), (16, 33), (64, 24), (7, 128))
@@ -23,6 +26,8 @@ class TraceError(RuntimeError):
 def trace(classifier: nn.Module) -> torch.jit.ScriptModule:
     """Return the packed TorchScript form of an eager classifier, dynamic in batch and length.
 
+    Its submodule `network` takes the tables of packing.py, the module itself a padded grid and a mask.
+
     Args:
         classifier: eager, eval mode, float32; `encoder` a BertModel with the adapter merged, `head` linear;
             forward(input_ids, attention_mask) -> logits (batch, 2).
@@ -30,12 +35,16 @@ def trace(classifier: nn.Module) -> torch.jit.ScriptModule:
     Raises:
         TraceError: the result differs from the eager model on a shape that it was not traced on.
     """
-    packed = PackedClassifier(classifier.encoder, classifier.head).eval()
-    for parameter in packed.parameters():
+    network = PackedNetwork(classifier.encoder, classifier.head).eval()
+    for parameter in network.parameters():
         parameter.requires_grad_(False)
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # torch.jit is deprecated upstream; TorchServe's TorchScript path needs it (docs/adr/0001).
         warnings.simplefilter("ignore")
+        example = tuple(map(torch.from_numpy, pack(EXAMPLE_ROWS, length_step=8)))
+        # On its own first: a submodule's trace takes its arguments in an order of its own.
+        network = torch.jit.trace(make_prepackable(network), example, check_trace=False)
+        packed = PackedClassifier(network).eval()
         traced = torch.jit.trace(packed, random_batch(*TRACED_SHAPE, seed=0), check_trace=False)
     prove_equal(traced, classifier, PROOF_SHAPES)
     assert isinstance(traced, torch.jit.ScriptModule)

@@ -15,9 +15,8 @@ import torch
 
 import tweetclf
 from tweetclf.audit_log import AuditLog
-from tweetclf.bundle import Bundle, load_bundle
+from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
-from tweetclf.engines import Engine
 from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.request import Shape, TweetRequest, parse_request
@@ -32,8 +31,6 @@ INTERNAL_ERROR = to_json(
     {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
 )
 SMALL_REQUEST_ITEMS = 64  # as many tweets as a full batch of single ones
-# Usual lengths in tokens, and sizes of a micro-batch: the first run of a shape is the slow one.
-WARM_UP_SHAPES = ((1, 16), (1, 24), (1, 64), (4, 32), (16, 24), (32, 32), (64, 24), (16, 128))
 
 
 class TweetsHandler:
@@ -65,16 +62,20 @@ class TweetsHandler:
         torch.set_num_threads(self._config.torch_threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
-        engine, why = open_engine(config.engine, bundle, _device(properties.get("gpu_id")), config.torch_threads)
+        device = _device(properties.get("gpu_id"))
+        engine, why = open_engine(config.engine, bundle, device, config.torch_threads, config.precision)
         thresholds = config.thresholds(bundle.thresholds, bundle.facts)
-        self._classifier = Classifier(bundle, engine, thresholds, config.batch_tokens, config.cache_bytes)
+        batch_tokens = config.batch_tokens or engine.batch_tokens
+        self._classifier = Classifier(bundle, engine, thresholds, batch_tokens, config.cache_bytes)
         difference = self._classifier.replay_golden()
-        _warm_up(engine, bundle)
+        engine.warm_up(bundle.max_tokens)
         self._facts = {
             "model_version": bundle.model_version,
             "engine": engine.name,
+            "precision": engine.precision,
             "engine_taken_because": why,
             "device": engine.device,
+            "batch_tokens": batch_tokens,
             "torch_threads": torch.get_num_threads(),
             "thresholds": {
                 "not_disaster_below": thresholds.not_disaster_below,
@@ -207,13 +208,6 @@ def _check_own_code(folder: Path) -> None:
             f"the package tweetclf was imported from {code.parent}; expected the archive's own in {folder}: "
             "remove that path from PYTHONPATH and start again"
         )
-
-
-def _warm_up(engine: Engine, bundle: Bundle) -> None:
-    ids = bundle.golden[0].input_ids
-    for tweets, tokens in WARM_UP_SHAPES:
-        length = min(tokens, bundle.max_tokens)
-        engine.logits([(ids * length)[:length]] * tweets)
 
 
 def _check_deadline(value: str | None) -> None:

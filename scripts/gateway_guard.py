@@ -120,7 +120,7 @@ class Guard:
         """
         own_ms = int((time.time() + self.settings.deadline_s) * 1000)
         try:
-            return str(own_ms) if not asked or float(asked) > own_ms else asked
+            return asked if asked and float(asked) <= own_ms else str(own_ms)
         except ValueError:
             return asked or ""
 

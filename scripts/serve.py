@@ -14,6 +14,8 @@ from types import FrameType
 
 import psutil
 
+from doctor import examine
+from doctor_findings import ERROR
 from golden_answers import WrongAnswersError, ask_as_curl, check_golden, is_loaded
 from java_runtime import JavaError
 from server_log import StartLog
@@ -82,6 +84,7 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
     if "TS_CONFIG_FILE" in os.environ:
         print("TS_CONFIG_FILE is set and not used: make serve reads config.properties", file=sys.stderr)
     variables = server_environment(os.environ, bin_dir)
+    _require_health(root, bin_dir)
     log = StartLog(root, CONSOLE, variables)
     # `make` and terminals end a program with these; the server must not be left half started.
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -100,6 +103,20 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
         signal.signal(signal.SIGTERM, previous)
     _say(report)
     return 0
+
+
+def _require_health(root: Path, bin_dir: Path) -> None:
+    """Say what the doctor finds, and refuse to start over an error: an archive that nobody trusts, an open port.
+
+    Raises:
+        ServerError: there are errors; each is printed before.
+    """
+    findings = examine(root, bin_dir, os.environ, with_ports=False)
+    for finding in findings:
+        print(finding.line(), file=sys.stderr)
+    errors = sum(finding.severity == ERROR for finding in findings)
+    if errors:
+        raise ServerError(f"{errors} errors, see above; nothing was started. Look again: python scripts/doctor.py")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -157,9 +157,10 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def real_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default model, exported once a session: `bundle/`, `tweets.mar`, its manifest and golden answers."""
+    """The default model, exported once a session: `bundle/`, `store/tweets.mar` with what lies beside it, `keys/`."""
     folder = tmp_path_factory.mktemp("real")
     options = ["--bundle", str(folder / "bundle"), "--archive", str(folder / "store" / "tweets.mar")]
+    options += ["--keys", str(folder / "keys")]
     subprocess.run([sys.executable, "-m", "export", *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -49,14 +49,19 @@ def check_against(lock_path: Path, entries: Mapping[str, Mapping[str, str | int]
         return
     before = read_lock(lock_path)
     for name, entry in entries.items():
-        if name not in before or before[name]["sha256"] == entry["sha256"]:
-            continue
-        if before[name].get("content_sha256", "") == entry.get("content_sha256"):
+        if name not in before or has_same_rows(before[name], entry):
             continue
         raise DatasetError(
             f"{name} has sha256 {entry['sha256']}; {lock_path} expects {before[name]['sha256']}, and its rows are "
             "others too: the file has changed since; restore it, or pass --accept-changed to prepare it anew"
         )
+
+
+def has_same_rows(left: Mapping[str, str | int], right: Mapping[str, str | int]) -> bool:
+    """Tell whether two entries are of the same file, or of files with the same rows."""
+    if left["sha256"] == right["sha256"]:
+        return True
+    return "content_sha256" in left and left["content_sha256"] == right.get("content_sha256")
 
 
 def locked_hashes(lock_path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from training.data_lock import LOCK_FILE, read_lock
+from training.data_lock import LOCK_FILE, has_same_rows, read_lock
 from training.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
 from training.errors import DatasetError
 from training.labels import T26
@@ -151,7 +151,7 @@ def check_same_data(facts: Mapping[str, Any], table_dir: Path) -> None:
     """Raise DatasetError when a file that the model was trained on is another here: its split would protect nothing."""
     here = read_lock(table_dir / LOCK_FILE)
     for name, entry in facts.get("data", {}).items():
-        if name in here and here[name]["sha256"] != entry["sha256"]:
+        if name in here and not has_same_rows(here[name], entry):
             raise DatasetError(
                 f"{name} has sha256 {here[name]['sha256']}; the model was trained on {entry['sha256']}: rows that are "
                 "dev here may have been trained on; give the same files with --data, or train again"

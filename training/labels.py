@@ -1,11 +1,9 @@
-"""The one table that maps every collection's own labels to `disaster` (1) and `not_disaster` (0), and its soft form."""
+"""The one table that maps every collection's own labels to `disaster` (1) and `not_disaster` (0)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-
-import pandas as pd
 
 KAGGLE = "kaggle"
 T6 = "crisislex_t6"
@@ -26,23 +24,3 @@ LABEL_MAP: Mapping[str, Mapping[str, int | None]] = MappingProxyType(
         },
     }
 )
-
-
-def soft_targets(table: pd.DataFrame) -> pd.Series:
-    """Return how likely the crowd thinks `disaster` for each row: a target to learn from instead of 0 or 1.
-
-    A row labelled 1 gets the share of workers behind its label, a row labelled 0 the rest of one; a row without that
-    share gets its label. Rows with equal texts get their mean, contradictions included, as they share one label in
-    `training.splits.to_learn_from`. The share is of all workers, some of whom could not decide, so a few rows lie on
-    the other side of 0.5 than their label.
-
-    Args:
-        table: prepared rows with their own labels: `target`, `agreement`, `normalised`; before `to_learn_from`.
-
-    Returns:
-        float64 in [0, 1], with the table's index; name `soft_target`.
-    """
-    target = table["target"].astype("float64")
-    behind = table["agreement"].astype("float64")
-    own = behind.where(target == 1, 1 - behind).fillna(target)
-    return own.groupby(table["normalised"]).transform("mean").rename("soft_target")

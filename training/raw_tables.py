@@ -108,15 +108,16 @@ def read_crisislex(path: Path, source: str) -> RawTable:
     table = RawTable(path)
     values = _frame(path, source, on_bad_row=table.skip)
     failures = {failure.row: failure for failure in find_failures(RAW_SCHEMAS[source], values)}
+    number = len(values) + sum(table.skipped.values())
+    unreadable = number - len(values) + len(failures)
+    if unreadable > MAX_SKIPPED_SHARE * max(number, 1):
+        reasons = [*map(str, failures.values()), *table.skipped][:MAX_SHOWN_FAILURES]
+        raise DatasetError(
+            f"{path.name}: {unreadable} of {number} rows are unreadable, the first: {' | '.join(reasons)}; expected at "
+            f"most {MAX_SKIPPED_SHARE:.0%}; fetch the file again"
+        )
     for failure in failures.values():
         table.skip(f"column {failure.column}: {failure.reason.partition(';')[0]}")
-    unreadable = sum(table.skipped.values())
-    number = len(values) + unreadable - len(failures)
-    if unreadable > MAX_SKIPPED_SHARE * max(number, 1):
-        raise DatasetError(
-            f"{path.name}: {unreadable} of {number} rows are unreadable ({table.skipped}); expected at most "
-            f"{MAX_SKIPPED_SHARE:.0%}; fetch the file again"
-        )
     seen: set[str] = set()
     for row in values.drop(index=list(failures)).to_dict("records"):
         identity, label = row[identity_column], row[label_column]
@@ -183,7 +184,7 @@ def _frame(path: Path, kind: str, on_bad_row: Callable[[str], None] | None = Non
     for line, row in _rows(path, columns, on_bad_row):
         lines.append(line)
         rows.append((row[0].strip().strip(quote), *row[1:-1], row[-1].strip()))
-    return pd.DataFrame(rows, index=lines, columns=list(columns), dtype=str)
+    return pd.DataFrame(rows, index=pd.Index(lines, dtype="int64", name="line"), columns=list(columns), dtype=str)
 
 
 def _rows(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
+from pandera.errors import SchemaErrors
 
 from training.labels import KAGGLE, LABEL_MAP, T6, T26
 
@@ -104,33 +106,41 @@ class Failure:
     """One value that a schema refuses.
 
     Args:
-        row: its label in the table's index, for raw files the line; -1 where the whole table is meant.
+        row: its label in the table's index; -1 where the whole table is meant.
         column: its column, or "" where several are meant.
         reason: what it is and what was expected; never a tweet's text.
+        index_name: what the label is called in messages: "line" of a raw file, else "row".
     """
 
     row: int
     column: str
     reason: str
+    index_name: str = "row"
 
     def __str__(self) -> str:
-        place = [f"line {self.row}"] if self.row >= 0 else []
+        place = [f"{self.index_name} {self.row}"] if self.row >= 0 else []
         place += [f"column {self.column}"] if self.column else []
         return f"{', '.join(place)}: {self.reason}" if place else self.reason
 
 
 def find_failures(schema: pa.DataFrameSchema, table: pd.DataFrame) -> list[Failure]:
-    """Return what the schema refuses, at most one failure a value, in the order of the rows."""
+    """Return what the schema refuses, at most one failure a value, in the order of the rows.
+
+    Args:
+        schema: one of this module.
+        table: its index has whole numbers; the index' name is used in messages, see `Failure`.
+    """
     try:
         schema.validate(table, lazy=True)
-    except pa.errors.SchemaErrors as error:
+    except SchemaErrors as error:
         cases = error.failure_cases
     else:
         return []
     found: dict[tuple[int, str], Failure] = {}
     for case in cases.itertuples():
         row = -1 if pd.isna(case.index) else int(case.index)
-        failure = _failure(case, row, table)
+        column, reason = _column_and_reason(case, row, table)
+        failure = Failure(row, column, reason, str(table.index.name or "row"))
         # Several checks may refuse one value; the first of them, in the schema's order, says most.
         found.setdefault((row, failure.column or failure.reason), failure)
     return sorted(found.values(), key=lambda failure: failure.row)
@@ -141,17 +151,16 @@ def shown(value: str) -> str:
     return repr(value) if len(value) <= MAX_SHOWN_CHARS else f"a text of {len(value)} characters"
 
 
-def _failure(case: object, row: int, table: pd.DataFrame) -> Failure:
-    check, column = str(case.check), case.column  # type: ignore[attr-defined]
-    if case.schema_context == "DataFrameSchema":  # type: ignore[attr-defined]
-        if row < 0:
-            return Failure(row, "", f"{check}: {case.failure_case}")  # type: ignore[attr-defined]
-        return Failure(row, "", check)
+def _column_and_reason(case: Any, row: int, table: pd.DataFrame) -> tuple[str, str]:
+    """Return what a row of pandera's failure cases says, in this project's words."""
+    check, column = str(case.check), str(case.column)
+    if case.schema_context == "DataFrameSchema":
+        return "", check if row >= 0 else f"{check}: {case.failure_case}"
     if row < 0:  # the column's type
-        return Failure(row, str(column), f"has type {table[column].dtype}; expected {check}")
+        return column, f"has type {table[column].dtype}; expected {check}"
     value = shown(str(table.at[row, column]))
     if check == "field_uniqueness":
-        return Failure(row, str(column), f"{value} is there more than once; expected each once")
+        return column, f"{value} is there more than once; expected each once"
     if check == "not_nullable":
-        return Failure(row, str(column), "is missing; expected a value")
-    return Failure(row, str(column), f"{value} {check}")
+        return column, "is missing; expected a value"
+    return column, f"{value} {check}"

@@ -97,6 +97,12 @@ class Bundle:
         return self.path / INT8_FILE if INT8_FILE in self.files else None
 
     @property
+    def int8_weight_bits(self) -> int:
+        """Return 8, or 7 for weights that do not overflow the 16-bit sums of CPUs without VNNI."""
+        facts = self.facts.get("export", {}).get("int8", {})
+        return int(facts.get("weight_bits", 7))
+
+    @property
     def tokenizer_path(self) -> Path:
         """Return the tokenizer in the `tokenizers` library's own format."""
         return self.path / TOKENIZER_FILE

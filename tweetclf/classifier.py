@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ from tweetclf.text import has_content, normalise
 MAX_TEXT_CHARS = 10_000  # forty times a tweet; what lies beyond is no tweet but an attack or a mistake
 # Float32 sums in another order in another batch, about 1e-7 apart: no digit below says anything of the tweet.
 SCORE_DECIMALS = 4
-DEFAULT_BATCH_TOKENS = 2_048  # padded; larger micro-batches gained nothing on a CPU core (docs/log.md)
+DEFAULT_BATCH_TOKENS = 512  # engines state their own best
+WINDOW_TWEETS = 512  # tokenised, sorted and run together; long enough that hardly any micro-batch is a rest
 
 NOT_REACHED = InvalidRequestError(
     "DEADLINE",
@@ -55,7 +57,7 @@ class Classifier:
         bundle: a checked bundle.
         engine: runs its network.
         thresholds: the band of `review`; None takes the bundle's.
-        batch_tokens: budget of a micro-batch, in padded tokens.
+        batch_tokens: budget of a micro-batch, in tokens.
         cache_bytes: bound of the answers kept for texts that come again; 0 keeps none.
     """
 
@@ -71,6 +73,8 @@ class Classifier:
         self.engine = engine
         self.thresholds = thresholds or bundle.thresholds
         self._batch_tokens = batch_tokens
+        self._window = max(WINDOW_TWEETS, batch_tokens // 8)
+        self._ahead = ThreadPoolExecutor(1, "tokenise")  # starts its thread with the first long request
         self._cache: AnswerCache[Prediction] | None = AnswerCache(cache_bytes) if cache_bytes else None
         self._tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
         # The file carries its author's settings (128, padding to the longest); length is ours to choose.
@@ -177,12 +181,27 @@ class Classifier:
     def _predict_normalised(
         self, normalised: Sequence[str], give_up_at: float
     ) -> list[Prediction | InvalidRequestError]:
-        encoded = self._encode_normalised(normalised)
-        logits = self._logits([ids for ids, _ in encoded], give_up_at)
-        return [
-            NOT_REACHED if math.isnan(score) else self._prediction(float(score), truncated)
-            for score, (_, truncated) in zip(scores(logits, self.bundle.temperature), encoded, strict=True)
-        ]
+        outcomes: list[Prediction | InvalidRequestError] = []
+        for encoded in self._encode_ahead(normalised):
+            logits = self._logits([ids for ids, _ in encoded], give_up_at)
+            outcomes += [
+                NOT_REACHED if math.isnan(score) else self._prediction(score, truncated)
+                for score, (_, truncated) in zip(scores(logits, self.bundle.temperature).tolist(), encoded, strict=True)
+            ]
+        return outcomes
+
+    def _encode_ahead(self, normalised: Sequence[str]) -> Iterator[list[tuple[list[int], bool]]]:
+        """Yield the tokens of a window of tweets at a time; the next is tokenised while the caller runs this one."""
+        windows = [normalised[start : start + self._window] for start in range(0, len(normalised), self._window)]
+        if len(windows) < 2:
+            yield from map(self._encode_normalised, windows)
+            return
+        coming = self._ahead.submit(self._encode_normalised, windows[0])
+        for window in windows[1:]:
+            ready = coming.result()
+            coming = self._ahead.submit(self._encode_normalised, window)
+            yield ready
+        yield coming.result()
 
     def _prediction(self, score: float, truncated: bool) -> Prediction:
         labels = self.bundle.labels
@@ -208,12 +227,14 @@ class Classifier:
         return result
 
     def _micro_batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Yield row numbers, shortest first, so that little of a micro-batch is padding."""
+        """Yield row numbers, shortest first, so that attention, which is padded, pads little."""
         rows: list[int] = []
+        tokens = 0
         for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if rows and (len(rows) + 1) * lengths[row] > self._batch_tokens:
+            if rows and tokens + lengths[row] > self._batch_tokens:
                 yield rows
-                rows = []
+                rows, tokens = [], 0
             rows.append(row)
+            tokens += lengths[row]
         if rows:
             yield rows

@@ -11,8 +11,7 @@ from typing import Any
 
 from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
-from tweetclf.classifier import DEFAULT_BATCH_TOKENS
-from tweetclf.engines import ENGINE_NAMES
+from tweetclf.engines import ENGINE_NAMES, PRECISION_NAMES
 from tweetclf.errors import BundleError
 from tweetclf.form import TEXT_FIELDS
 from tweetclf.risk import SCOPES, thresholds_at
@@ -27,7 +26,8 @@ class HandlerConfig:
     Args:
         engine: `auto`, `torchscript` or `openvino` (tweetclf/engines/choice.py).
         torch_threads: threads of one worker, of either engine; 0 takes every core that the process may use.
-        batch_tokens: budget of a micro-batch in padded tokens.
+        precision: of torchscript; `auto` is float32 on a CPU, float16 on a GPU.
+        batch_tokens: budget of a micro-batch in tokens; 0 takes what the engine is fastest with.
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
             DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
@@ -43,8 +43,9 @@ class HandlerConfig:
     """
 
     engine: str = "auto"
+    precision: str = "auto"
     torch_threads: int = 0
-    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    batch_tokens: int = 0
     batch_seconds: float = 90.0
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_error_share: float | None = None
@@ -58,9 +59,14 @@ class HandlerConfig:
     def __post_init__(self) -> None:
         if self.engine not in ENGINE_NAMES:
             raise BundleError(f"model-config.yaml: handler.engine is {self.engine!r}; expected one of {ENGINE_NAMES}")
+        if self.precision not in PRECISION_NAMES or (self.engine == "openvino" and self.precision != "auto"):
+            raise BundleError(
+                f"model-config.yaml: handler.precision is {self.precision!r} with engine {self.engine!r}; "
+                f"expected one of {PRECISION_NAMES}, and auto with openvino, which is int8"
+            )
         _check_number("cache_bytes", self.cache_bytes, int, 0, 1 << 36)
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
-        _check_number("batch_tokens", self.batch_tokens, int, 16, 1_000_000)
+        _check_number("batch_tokens", self.batch_tokens, int, 0, 1_000_000)
         _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
         if self.error_share_of not in SCOPES:
             raise BundleError(

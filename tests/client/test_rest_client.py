@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -127,6 +129,27 @@ def test_predict_over_tls_when_the_server_has_none_is_not_repeated(stub: StubSer
         pytest.raises(ServerUnavailableError, match="no TLS that can be trusted"),
     ):
         client.predict(FLOOD)
+
+
+def test_predict_over_tls_when_the_connection_is_closed_is_repeated() -> None:
+    closed = 0
+
+    def close_each(listener: socket.socket) -> None:
+        nonlocal closed
+        while closed < 3:
+            connection, _ = listener.accept()
+            connection.recv(65536)  # with bytes left unread, closing would reset
+            connection.close()
+            closed += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closer = threading.Thread(target=close_each, args=(listener,), daemon=True)
+        closer.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with RestClient(url, retries=2) as client, pytest.raises(ServerUnavailableError, match="3 attempts"):
+            client.predict(FLOOD)
+        closer.join(10)
+    assert closed == 3
 
 
 def test_predict_on_this_machine_goes_past_a_proxy_of_the_environment(

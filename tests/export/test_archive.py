@@ -45,6 +45,7 @@ def renew_manifest(archive: Path) -> None:
 def test_content_hashes_of_two_builds_of_the_same_model_are_equal(real_archive: Path, tmp_path: Path) -> None:
     # Each in a process of its own, as a person builds: torch numbers the modules it traces through a process's life.
     options = ["--archive", str(tmp_path / "tweets.mar"), "--bundle", str(tmp_path / "bundle")]
+    options += ["--keys", str(tmp_path / "keys")]
     subprocess.run([sys.executable, "-m", "export", *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     assert content_hashes(tmp_path / "tweets.mar") == content_hashes(real_archive)
 
@@ -119,9 +120,12 @@ def test_is_current_without_a_manifest_is_false(archive: Path) -> None:
     assert not is_current(archive, ROOT / "model")
 
 
-def test_main_with_a_current_archive_does_nothing(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_with_a_current_archive_does_nothing(
+    archive: Path, real_build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = archive.stat().st_mtime_ns
-    assert main(["--archive", str(archive), "--model", str(ROOT / "model"), "--if-stale"]) == 0
+    options = ["--archive", str(archive), "--model", str(ROOT / "model"), "--keys", str(real_build / "keys")]
+    assert main([*options, "--if-stale"]) == 0
     assert capsys.readouterr().out == f"{archive} is current\n"
     assert archive.stat().st_mtime_ns == before
 

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,12 @@ import torch
 
 from export import quantize as module
 from export.__main__ import main
-from export.packed import PackedClassifier
-from export.padded import PaddedClassifier
+from export.packed import PackedClassifier, PackedNetwork
 from export.quantize import (
+    SETTINGS,
+    Fidelity,
     QuantizationError,
+    Setting,
     calibration_texts,
     gate_texts,
     measure_fidelity,
@@ -28,6 +31,8 @@ from export.quantize import (
 from export.trace import PROOF_SHAPES, prove_equal
 from tests.conftest import MAX_TOKENS, TinyClassifier
 from training.encoding import TweetEncoder
+from tweetclf.engines.choice import fast_in_int8
+from tweetclf.engines.openvino import import_openvino
 
 
 class ShiftedEngine:
@@ -51,9 +56,9 @@ def some_rows(count: int) -> list[list[int]]:
     return [[2, 5 + index % 30, 5 + index // 30, 3] for index in range(count)]
 
 
-def test_padded_classifier_equals_the_eager_one(tiny_classifier: TinyClassifier) -> None:
-    padded = PaddedClassifier(PackedClassifier(tiny_classifier.encoder, tiny_classifier.head)).eval()
-    assert prove_equal(padded, tiny_classifier, PROOF_SHAPES) < 1e-4
+def test_packed_classifier_equals_the_eager_one(tiny_classifier: TinyClassifier) -> None:
+    packed = PackedClassifier(PackedNetwork(tiny_classifier.encoder, tiny_classifier.head)).eval()
+    assert prove_equal(packed, tiny_classifier, PROOF_SHAPES) < 1e-4
 
 
 def test_calibration_texts_are_varied_and_none_is_held_out_too() -> None:
@@ -121,7 +126,7 @@ def test_quantize_without_nncf_says_what_to_install(
     tiny_classifier: TinyClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(QuantizationError, match=r"needs openvino and nncf .* or export without --int8"):
+    with pytest.raises(QuantizationError, match=r"needs openvino and nncf .* or export with --no-int8"):
         quantize(tiny_classifier, some_rows(4), tmp_path / "model_int8.xml")
 
 
@@ -139,15 +144,63 @@ def test_write_int8_records_versions_and_fidelity(
     encoder = TweetEncoder(tiny_bundle_dir / "tokenizer.json", MAX_TOKENS)
     facts = write_int8(tiny_classifier, encoder, 1.5, tmp_path / "model_int8.xml")
     assert (tmp_path / "model_int8.bin").is_file()
-    assert set(facts) == {"openvino", "nncf", "calibration_texts", "fidelity"}
+    assert set(facts) == {
+        *("openvino", "nncf", "calibration_texts", "weight_bits", "setting", "refused_settings", "fidelity")
+    }
+    assert (facts["setting"], facts["refused_settings"]) == ("all matrices in int8", [])
+    assert facts["weight_bits"] == (8 if fast_in_int8() else 7)
     assert facts["fidelity"]["texts"] == "own-written tweets held out"
     assert facts["fidelity"]["n"] == 67
     # Quantised, and not a copy of the original that would agree in everything.
     assert facts["fidelity"]["largest_score_drift"] > 0
 
 
-@pytest.mark.parametrize(("options", "expected"), [([], False), (["--int8"], True)])
-def test_main_makes_int8_when_asked_to(
+@pytest.mark.usefixtures("no_real_tweets")
+def test_write_int8_tries_slower_settings_until_one_passes_and_stops_when_none_does(
+    tiny_classifier: TinyClassifier, tiny_bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreements = iter([0.97, 0.98, 0.99])
+    tried: list[tuple[str, int]] = []
+
+    def measured(*_: object) -> Fidelity:
+        return Fidelity("texts", 100, next(agreements), 0.01, 0.02, 0.03)
+
+    def quantized(*arguments: Any) -> None:
+        tried.append((arguments[3].name, arguments[4]))
+
+    monkeypatch.setattr(module, "measure_fidelity", measured)
+    monkeypatch.setattr(module, "quantize", quantized)
+    monkeypatch.setattr(module, "OpenVinoEngine", lambda *_, **__: None)
+    monkeypatch.setattr(module, "fast_in_int8", lambda: False)
+    encoder = TweetEncoder(tiny_bundle_dir / "tokenizer.json", MAX_TOKENS)
+    facts = write_int8(tiny_classifier, encoder, 1.5, tmp_path / "model_int8.xml")
+    assert tried == [(setting.name, 7) for setting in SETTINGS]
+    assert facts["setting"] == SETTINGS[2].name
+    assert [refused["agreement"] for refused in facts["refused_settings"]] == [0.97, 0.98]
+    agreements = iter([0.97, 0.98, 0.984])
+    with pytest.raises(QuantizationError, match=r"gives 98\.40% of 100 texts"):
+        write_int8(tiny_classifier, encoder, 1.5, tmp_path / "model_int8.xml")
+
+
+@pytest.mark.parametrize(("setting", "matrices"), [(SETTINGS[0], 8), (SETTINGS[1], 7), (SETTINGS[2], 6)])
+def test_quantize_leaves_what_the_setting_names_in_float32(
+    tiny_classifier: TinyClassifier, tmp_path: Path, setting: Setting, matrices: int
+) -> None:
+    path = tmp_path / "model_int8.xml"
+    quantize(tiny_classifier, some_rows(4), path, setting)
+    model = import_openvino().Core().read_model(path)
+    weights = [
+        node.input_value(1).get_node()
+        for node in model.get_ops()
+        if node.get_type_name() == "MatMul"
+        and "linear" in node.get_friendly_name()
+        and "layers" in node.get_friendly_name()
+    ]
+    assert sum(weight.get_type_name() != "Constant" for weight in weights) == matrices  # int8 ones are scaled first
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], True), (["--no-int8"], False)])
+def test_main_makes_int8_unless_told_not_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: bool
 ) -> None:
     asked: list[bool] = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from export.packed import PackedClassifier
+from export.packed import PackedNetwork
 from export.trace import PROOF_SHAPES, TRACED_SHAPE, TraceError, prove_equal, random_batch, trace
 from tests.conftest import TinyClassifier
 
@@ -39,7 +39,7 @@ def test_prove_equal_of_a_trace_with_a_fixed_length_is_refused(tiny_classifier: 
         prove_equal(FixedLength(), tiny_classifier, [(2, 11), (1, 24)])
 
 
-def test_packed_classifier_of_another_activation_is_refused(tiny_classifier: TinyClassifier) -> None:
+def test_packed_network_of_another_activation_is_refused(tiny_classifier: TinyClassifier) -> None:
     config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, hidden_act="relu")
     with pytest.raises(ValueError, match="activation 'relu'"):
-        PackedClassifier(BertModel(config, add_pooling_layer=False), tiny_classifier.head)
+        PackedNetwork(BertModel(config, add_pooling_layer=False), tiny_classifier.head)

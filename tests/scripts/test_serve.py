@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ import pytest
 
 import serve
 from server_process import RECORD, running_server
+from tests.scripts.broken_configurations import make_installation
+from tests.scripts.signed_archive import FILES, seal, write_zip
 
 FAKE = Path(__file__).with_name("fake_torchserve.py")
 
@@ -51,23 +53,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(5)]
         ports = [listener.getsockname()[1] for listener in sockets]
-    root, bin_dir, temporary = tmp_path / "root", tmp_path / "bin", tmp_path / "tmp"
-    for path in (root / "model_store", bin_dir, temporary):
-        path.mkdir(parents=True)
+    place = make_installation(tmp_path)
+    root, bin_dir, temporary = place.root, place.bin_dir, tmp_path / "tmp"
+    temporary.mkdir()
     executable(bin_dir / "torchserve", f"#!/bin/sh\nexec '{sys.executable}' '{FAKE}' \"$@\"\n")
-    executable(bin_dir / "java", "#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n")
     names = ("inference_address", "management_address", "metrics_address")
     lines = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)]
     lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
-    (root / "config.properties").write_text("\n".join(lines) + "\n")
-    (root / "model_store" / "tweets.mar").write_bytes(b"archive")
-    (root / "model_store" / "tweets.manifest.json").write_text('{"archive_sha256": "first"}')
+    (root / "config.properties").write_text("\n".join([*lines, "allowed_urls=^$"]) + "\n")
     golden = [{"text": "levee breach in Marlow", "score": 0.9, "label": "disaster"}] * 3
     (root / "model_store" / "tweets.golden.json").write_text(json.dumps(golden))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setenv("FAKE_TORCHSERVE", "ready")
-    for name in ("JAVA_HOME", "TEMP", "TS_CONFIG_FILE", "LOG_LOCATION"):
+    for name in ("JAVA_HOME", "TEMP", "TS_CONFIG_FILE", "LOG_LOCATION", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     made = Folder(root, bin_dir, ports)
     yield made
@@ -101,13 +100,17 @@ def test_start_when_the_same_server_runs_then_reuses_it(folder: Folder, capfd: p
 
 
 @pytest.mark.parametrize(
-    ("changed", "content"),
-    [("model_store/tweets.manifest.json", '{"archive_sha256": "second"}'), ("log4j2.xml", "<Configuration/>")],
+    "change",
+    [
+        lambda root: seal(write_zip(root / "model_store/tweets.mar", {**FILES, "new": b""}), root / ".keys"),
+        lambda root: (root / "log4j2.xml").write_text("<Configuration/>"),
+    ],
+    ids=["archive", "settings"],
 )
-def test_start_when_archive_or_settings_changed_then_restarts(folder: Folder, changed: str, content: str) -> None:
+def test_start_when_archive_or_settings_changed_then_restarts(folder: Folder, change: Callable[[Path], object]) -> None:
     folder.run("start")
     pid = folder.pid
-    (folder.root / changed).write_text(content)
+    change(folder.root)
     assert folder.run("start") == 0
     assert folder.pid != pid
     assert gone(pid)
@@ -290,3 +293,24 @@ def test_start_when_a_setting_is_unusable_then_names_it(
     error = capfd.readouterr().err
     assert line in error
     assert said in error
+
+
+def test_start_when_the_archive_was_changed_then_nothing_is_started(
+    folder: Folder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    archive = folder.root / "model_store" / "tweets.mar"
+    archive.write_bytes(archive.read_bytes()[:-1] + b"x")
+    assert folder.run("start") == 1
+    error = capfd.readouterr().err
+    assert "error: model_store/tweets.mar: tweets.mar has" in error
+    assert "1 errors, see above; nothing was started" in error
+    assert running_server(folder.root) is None
+
+
+def test_start_when_the_doctor_only_warns_then_starts_and_says_so(
+    folder: Folder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (folder.root / "config.properties").open("a") as file:
+        file.write("default_response_timeout=10\n")
+    assert folder.run("start") == 0
+    assert "warning: config.properties: default_response_timeout: 10 is ignored" in capfd.readouterr().err

@@ -113,6 +113,7 @@ def test_check_same_data_when_a_trained_file_has_changed_names_both_hashes(data_
     lock = json.loads((data_dir / "data.lock.json").read_text(encoding="utf-8"))["files"]
     check_same_data({"data": lock}, data_dir)
     check_same_data({"data": {"not-here.csv": {"sha256": "0"}}}, data_dir)
+    check_same_data({"data": {"train.csv": {**lock["train.csv"], "sha256": "other line ends"}}}, data_dir)
     with pytest.raises(DatasetError, match=r"train\.csv has sha256 .*trained on 00ff"):
         check_same_data({"data": {"train.csv": {"sha256": "00ff", "rows": 1}}}, data_dir)
 

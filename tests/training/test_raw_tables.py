@@ -159,7 +159,7 @@ def test_read_crisislex_with_few_unreadable_rows_counts_them(tmp_path: Path) -> 
 
 def test_read_crisislex_with_many_unreadable_rows_is_refused(tmp_path: Path) -> None:
     path = write_t6(tmp_path / T6_NAME, [(f"{index}.0", f"tweet {index}", "on-topic") for index in range(50)])
-    with pytest.raises(DatasetError, match="50 of 50 rows are unreadable"):
+    with pytest.raises(DatasetError, match=r"50 of 50 rows are unreadable, the first: line 2, column tweet id: '0\.0'"):
         read_crisislex(path, "crisislex_t6")
 
 

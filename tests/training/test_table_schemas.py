@@ -25,14 +25,14 @@ def test_find_failures_of_a_prepared_table_as_written_is_empty(prepared: pd.Data
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("target", 2, "line 7, column target: '2' is no target; expected 0 or 1"),
-        ("agreed_target", -2, "line 7, column agreed_target: '-2' is no target; expected 0, 1 or -1"),
-        ("source", "elsewhere", "line 7, column source: 'elsewhere' is no source; expected one of"),
-        ("agreement", 1.5, "line 7, column agreement: '1.5' is no share; expected one from 0 to 1"),
-        ("text", " ", "line 7, column text: ' ' holds nothing; expected a tweet"),
-        ("id", "kaggle:1", "line 7, column id: 'kaggle:1' is there more than once; expected each once"),
-        ("group", "nowhere", "line 7: group is no id; expected one of the table"),
-        ("first", False, "line 7: equal texts have none or several rows marked first; expected one"),
+        ("target", 2, "row 7, column target: '2' is no target; expected 0 or 1"),
+        ("agreed_target", -2, "row 7, column agreed_target: '-2' is no target; expected 0, 1 or -1"),
+        ("source", "elsewhere", "row 7, column source: 'elsewhere' is no source; expected one of"),
+        ("agreement", 1.5, "row 7, column agreement: '1.5' is no share; expected one from 0 to 1"),
+        ("text", " ", "row 7, column text: ' ' holds nothing; expected a tweet"),
+        ("id", "kaggle:1", "row 7, column id: 'kaggle:1' is there more than once; expected each once"),
+        ("group", "nowhere", "row 7: group is no id; expected one of the table"),
+        ("first", False, "row 7: equal texts have none or several rows marked first; expected one"),
     ],
 )
 def test_find_failures_of_a_wrong_value_names_row_and_column(
@@ -69,5 +69,5 @@ def test_find_failures_never_shows_a_long_text() -> None:
         "text": "t",
         "target": "the bridge in Marlow is gone, says my aunt",
     }
-    (failure,) = find_failures(RAW_SCHEMAS[KAGGLE], pd.DataFrame([row], index=[2], dtype=str))
+    (failure,) = find_failures(RAW_SCHEMAS[KAGGLE], pd.DataFrame([row], index=pd.Index([2], name="line"), dtype=str))
     assert str(failure).startswith("line 2, column target: a text of 42 characters is not in the label map")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_open_engine_auto_without_openvino_takes_torchscript(
 
 
 @pytest.mark.parametrize("setting", ["torchscript", "openvino"])
-def test_open_engine_by_name_takes_it_whatever_the_cpu(tiny_int8_bundle: Bundle, setting: str) -> None:
+def test_open_engine_by_name_takes_it(tiny_int8_bundle: Bundle, setting: str) -> None:
     engine, why = open_engine(setting, tiny_int8_bundle, "cpu", 1)
     assert (engine.name, why) == (setting, "set in model-config.yaml")
 
@@ -76,9 +77,26 @@ def test_open_engine_auto_with_a_gpu_takes_torchscript_on_it(
     tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices: list[Any] = []
-    monkeypatch.setattr(choice, "TorchScriptEngine", lambda path, device: devices.append(device))
+    monkeypatch.setattr(choice, "TorchScriptEngine", lambda path, device, precision: devices.append(device))
     assert "int8 is for the CPU" in open_engine("auto", tiny_int8_bundle, "cuda:0", 1)[1]
     assert devices == ["cuda:0"]
+
+
+@pytest.mark.usefixtures("vnni")
+def test_open_engine_auto_with_a_precision_takes_torchscript_with_it(tiny_int8_bundle: Bundle) -> None:
+    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1, "bfloat16")
+    assert (engine.name, engine.precision) == ("torchscript", "bfloat16")
+    assert "precision: bfloat16 is set" in why
+
+
+def test_open_engine_openvino_with_8_bit_weights_on_a_cpu_that_overflows_is_refused(
+    tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert open_engine("openvino", tiny_int8_bundle, "cpu", 1)[0].name == "openvino"  # states nothing: 7 bits
+    facts = {**tiny_int8_bundle.facts, "export": {"int8": {"weight_bits": 8}}}
+    with pytest.raises(BundleError, match="8-bit weights overflow"):
+        open_engine("openvino", replace(tiny_int8_bundle, facts=facts), "cpu", 1)
 
 
 def test_open_engine_of_an_unknown_name_is_refused(tiny_bundle: Bundle) -> None:

@@ -107,14 +107,36 @@ def test_predict_of_equal_tweets_computes_them_once(tiny_bundle: Bundle, engine:
     assert outcomes[0] == outcomes[2] == outcomes[14]
 
 
-def test_predict_cuts_micro_batches_by_their_padded_tokens(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
+def test_predict_cuts_micro_batches_by_their_tokens(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
     counting = CountingEngine(engine)
     texts = [f"fire {'river ' * (n % 9)}{n}" for n in range(50)]
     Classifier(tiny_bundle, counting, batch_tokens=64).predict(texts)
     assert sum(map(len, counting.calls)) == 50
-    assert all(len(call) * max(call) <= 64 for call in counting.calls)
+    assert all(sum(call) <= 64 for call in counting.calls)
     flat = [length for call in counting.calls for length in call]
     assert flat == sorted(flat)
+
+
+def test_predict_of_several_windows_answers_in_order_as_for_one(
+    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"fire {'river ' * (n % 7)}{n}" for n in range(100)]
+    expected = Classifier(tiny_bundle, engine).predict(texts)
+    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 16)
+    counting = CountingEngine(engine)
+    found = Classifier(tiny_bundle, counting, batch_tokens=100).predict(texts)
+    assert sum(map(len, counting.calls)) == 100
+    assert [o.score for o in found if isinstance(o, Prediction)] == pytest.approx(
+        [o.score for o in expected if isinstance(o, Prediction)], abs=SCORE_STEP
+    )
+
+
+def test_predict_out_of_time_gives_the_windows_not_reached_back(
+    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 4)
+    found = Classifier(tiny_bundle, engine).predict([f"fire {n}" for n in range(10)], give_up_at=0.0)
+    assert [o.code for o in found if isinstance(o, InvalidRequestError)] == ["DEADLINE"] * 10
 
 
 def test_predict_of_bad_texts_gives_errors_in_their_places(classifier: Classifier) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 
@@ -17,9 +15,10 @@ from tweetclf.errors import BundleError
 AUTO = "auto"
 # Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
+_NO_INT8 = f"this CPU has none of {', '.join(INT8_INSTRUCTIONS)}"
 
 
-def open_engine(setting: str, bundle: Bundle, device: str, threads: int) -> tuple[Engine, str]:
+def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precision: str = AUTO) -> tuple[Engine, str]:
     """Open the engine that answers.
 
     Args:
@@ -27,6 +26,7 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int) -> tupl
         bundle: holds the files; int8 ones are optional.
         device: `cpu`, or `cuda:N` as TorchServe assigns it.
         threads: CPU threads of the worker.
+        precision: one of PRECISION_NAMES; of torchscript only.
 
     Returns:
         The engine, and why it was taken, for describe and the log.
@@ -36,17 +36,29 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int) -> tupl
     """
     if setting not in ENGINE_NAMES:
         raise BundleError(f"engine is {setting!r}; expected one of {ENGINE_NAMES}")
+    if setting == AUTO and precision != AUTO:
+        setting, because = "torchscript", f"precision: {precision} is set, which openvino has not"
+    else:
+        because = "set in model-config.yaml"
     if setting == AUTO:
-        refusal = _refusal(bundle, device) or _slower(torch.cpu.get_capabilities())
+        refusal = _refusal(bundle, device)
+        if not refusal and not fast_in_int8():
+            refusal = f"{_NO_INT8}; float32 is faster on it"
         int8, why = not refusal, refusal or "this CPU computes int8 faster than float32"
     else:
-        int8, why = setting == "openvino", "set in model-config.yaml"
+        int8, why = setting == "openvino", because
         if int8 and (refusal := _refusal(bundle, device)):
             raise BundleError(f"engine: openvino cannot serve this: {refusal}; set engine: auto or torchscript")
     if not int8:
-        return TorchScriptEngine(bundle.model_path, device), why
+        return TorchScriptEngine(bundle.model_path, device, precision), why
     assert bundle.int8_path is not None
     return OpenVinoEngine(bundle.int8_path, threads=threads, length_step=length_step()), why
+
+
+def fast_in_int8() -> bool:
+    """Tell whether this CPU has instructions for dot products of 8-bit numbers."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in INT8_INSTRUCTIONS)
 
 
 def length_step() -> int:
@@ -65,10 +77,6 @@ def _refusal(bundle: Bundle, device: str) -> str:
         return "the bundle has no int8 model"
     if find_spec("openvino") is None:
         return "the package openvino is not installed"
+    if bundle.int8_weight_bits == 8 and not fast_in_int8():
+        return f"{_NO_INT8}, and the 8-bit weights overflow without; export on this machine for 7-bit ones"
     return ""
-
-
-def _slower(capabilities: Mapping[str, Any]) -> str:
-    if any(capabilities.get(name) for name in INT8_INSTRUCTIONS):
-        return ""
-    return f"this CPU has none of {', '.join(INT8_INSTRUCTIONS)}; float32 is faster on it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote, urlsplit
@@ -93,6 +94,9 @@ class RestClient(BaseClient):
         except requests.Timeout as error:
             raise DeadlineExceededError(f"{self._url} gave no answer in the {timeout_s:.1f} s left") from error
         except requests.exceptions.SSLError as error:
+            # A gateway that reads its settings anew closes idle connections, perhaps while this one was taken up again.
+            if isinstance(_root(error), ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                raise TransientError(f"{self._url} closed the connection") from error
             raise ServerUnavailableError(f"{self._url} offers no TLS that can be trusted: {error}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise TransientError(f"no connection to {self._url} ({_root(error)}); is the server running?") from error

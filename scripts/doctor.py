@@ -1,0 +1,117 @@
+"""Find what is wrong with this installation before it serves: settings, archive, machine. Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from doctor_files import check_archive, check_classes, check_snapshots, file_in_archive, unpacked_bytes
+from doctor_findings import ERROR, Finding, error
+from doctor_gateway import check_gateway
+from doctor_machine import check_disk, check_ports, check_programs, check_temporary_folder, check_variables
+from doctor_model_config import check_model_config, handler_keys
+from doctor_properties import check_properties
+from java_properties import read_properties
+from server_settings import CONFIG, SettingsError, read_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN_DIR = Path(sys.executable).parent
+MODEL_CONFIG = Path("handler/model-config.yaml")
+HANDLER_SETTINGS = Path("tweetclf/serving.py")
+EXAMPLE = """examples:
+  python scripts/doctor.py            one line a finding; exit status 1 when one is an error
+  python scripts/doctor.py --json
+"""
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Path = BIN_DIR) -> int:
+    """Examine and report; return the exit status (0 no error, 1 at least one; warnings change nothing)."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    findings = examine(root, bin_dir, os.environ)
+    errors = sum(finding.severity == ERROR for finding in findings)
+    counts = {"errors": errors, "warnings": len(findings) - errors}
+    if options.json:
+        print(json.dumps({**counts, "findings": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        for finding in findings:
+            print(finding.line())
+        print(f"{counts['errors']} errors, {counts['warnings']} warnings")
+    return 1 if errors else 0
+
+
+def examine(root: Path, bin_dir: Path, environment: Mapping[str, str], with_ports: bool = True) -> list[Finding]:
+    """Return every finding, errors first.
+
+    Args:
+        root: the folder from which the server is started.
+        bin_dir: programs of its environment.
+        environment: the variables with which it would be started.
+        with_ports: look for free ports and an own temporary folder too; a start looks for itself, and waits.
+    """
+    findings = [*_settings(root), *_files(root, environment), *check_variables(environment)]
+    findings += [*check_programs(root, bin_dir, environment), *check_disk(root, environment, unpacked_bytes(root))]
+    if with_ports:
+        findings += check_temporary_folder(root, environment)
+        try:
+            findings += check_ports(root, read_settings(root).addresses)
+        except SettingsError as wrong:
+            findings.append(error(str(CONFIG), str(wrong), "addresses that can be asked", "correct it"))
+    return sorted(findings, key=lambda finding: finding.severity != ERROR)
+
+
+def _settings(root: Path) -> Iterator[Finding]:
+    in_archive = file_in_archive(root, MODEL_CONFIG.name)
+    source = root / MODEL_CONFIG
+    own = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else None
+    known_file = root / HANDLER_SETTINGS
+    known_text = (
+        known_file.read_text(encoding="utf-8")
+        if known_file.is_file()
+        else file_in_archive(root, str(HANDLER_SETTINGS)) or ""
+    )
+    known = handler_keys(known_text)
+    if own is not None:
+        yield from check_model_config(own, str(MODEL_CONFIG), known)
+    # The copy in the archive is the one that counts; `make archive` brings it up to date.
+    if in_archive is not None and in_archive != own:
+        yield from check_model_config(in_archive, f"{MODEL_CONFIG.name} in the archive", known)
+    try:
+        text = (root / CONFIG).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        yield error(str(CONFIG), f"cannot be read ({wrong})", "TorchServe's settings", "restore it from git")
+        return
+    yield from check_properties(text, _keys(in_archive or own))
+    try:
+        settings = read_settings(root)
+    except SettingsError:  # told of with the ports
+        settings = None
+    yield from check_gateway(root, settings, {entry.key: entry.value for entry in read_properties(text)})
+
+
+def _files(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    yield from check_archive(root)
+    yield from check_classes(root)
+    yield from check_snapshots(root, environment)
+
+
+def _keys(text: str | None) -> frozenset[str]:
+    try:
+        values = yaml.safe_load(text or "")
+    except yaml.YAMLError:
+        return frozenset()
+    return frozenset(map(str, values)) if isinstance(values, dict) else frozenset()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Lint the gateway's settings, alone and against those of the server behind it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from doctor_findings import Finding, error, warning
+from doctor_properties import is_loopback
+from server_settings import Settings
+
+FILE = Path("deploy/gateway/gateway.yaml")
+MAX_REQUEST_BYTES = "6553500"  # TorchServe's default
+BEHIND = {"server_rest": "inference", "server_management": "management", "server_grpc": "grpc"}
+
+
+def check_gateway(root: Path, settings: Settings | None, values: Mapping[str, str]) -> list[Finding]:
+    """Return what is wrong with gateway.yaml; nothing where there is none.
+
+    Args:
+        root: the folder of the project.
+        settings: the server's listeners, where config.properties could be read.
+        values: all of config.properties.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return []
+    try:
+        gateway = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        return [error(str(FILE), f"no YAML ({' '.join(str(wrong).split())[:120]})", "keys and values", "correct it")]
+    if not isinstance(gateway, dict):
+        return [error(str(FILE), f"a {type(gateway).__name__}", "keys and values", "correct it")]
+    return [*_as_the_gateway_reads_it(path, root), *_against_the_server(gateway, settings, values)]
+
+
+def _as_the_gateway_reads_it(path: Path, root: Path) -> Iterator[Finding]:
+    try:
+        own = importlib.import_module("gateway_settings")
+    except ImportError:  # an image of the server alone
+        return
+    try:
+        own.read_gateway_settings(path, root)
+    except own.GatewaySettingsError as wrong:
+        yield error(str(FILE), str(wrong), "settings that the gateway takes", "correct it")
+
+
+def _against_the_server(
+    gateway: Mapping[Any, Any], settings: Settings | None, values: Mapping[str, str]
+) -> Iterator[Finding]:
+    for key, name in BEHIND.items():
+        if settings is None or not isinstance(gateway.get(key), str):
+            continue
+        address = getattr(settings, name)
+        host, _, port = gateway[key].rpartition(":")
+        if is_loopback(host) and port != str(address.port):
+            yield warning(
+                f"{FILE}: {key}",
+                f"{gateway[key]}, and config.properties has {address.host}:{address.port}",
+                "the same, unless scripts/rollout.py has switched",
+                "make them agree",
+            )
+    limit = values.get("max_request_size", MAX_REQUEST_BYTES)
+    if isinstance(gateway.get("max_body_bytes"), int) and limit.isdecimal() and gateway["max_body_bytes"] > int(limit):
+        yield warning(
+            f"{FILE}: max_body_bytes",
+            f"{gateway['max_body_bytes']}, and the server takes {limit} (max_request_size)",
+            "no more than the server takes",
+            f"set it to {limit}",
+        )
