@@ -16,11 +16,7 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean gateway image
-=======
-.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak gateway image lock clean
->>>>>>> refs/heads/integrity
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
