@@ -28,7 +28,7 @@ from training.search import PruneOnDev, Search, SearchSettings
 from training.search_report import search_figures
 from training.search_space import read_space
 from training.settings import read_group, read_settings
-from training.tune import tune
+from training.tune import main, tune
 
 CONFIGS = ROOT / "training" / "configs"
 CHOICES = {"data": "kaggle", "model": "minilm_3", "trainer": "cpu", "callbacks": "default", "logger": "none"}
@@ -225,3 +225,24 @@ def test_tune_never_overwrites_an_experiment_that_was_written_by_hand(
     (tmp_path / "experiment" / "tiny_winner.yaml").write_text("# @package _global_\nseed: 1\n")
     with pytest.raises(TrainingError, match="was written by hand"):
         tune(settings, CHOICES, tiny_base)
+
+
+def test_main_searches_prints_the_best_and_writes_the_winner(
+    data_dir: Path,
+    tiny_base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    places = (f"data_dir={data_dir}", f"hpo.study_dir={tmp_path / 'study'}")
+    options = [*TINY, *places, f"hpo.experiment_dir={tmp_path / 'experiment'}", "hpo.trials=1"]
+    monkeypatch.setattr("sys.argv", ["tune", *options])
+    monkeypatch.setattr("training.search.resolve_base_encoder", lambda: tiny_base)
+    main()
+    assert "best dev f1 0." in capsys.readouterr().out
+    assert "override /teacher: minilm_6" in (tmp_path / "experiment" / "tiny_winner.yaml").read_text()
+    monkeypatch.setattr("sys.argv", ["tune", *options, "hpo.metric=accuracy"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "search refused: hpo.metric is 'accuracy'" in capsys.readouterr().err
