@@ -30,6 +30,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.page import full_page
 from benchmarks.profiles import ARCHIVE, STORE, unpack
 from benchmarks.report import readme_section, with_section
+from benchmarks.server import end_as_interrupted
 from benchmarks.serving_part import FULL, QUICK, measure_servers
 from benchmarks.tweets import data_folder, read_tweets
 from java_runtime import JavaError
@@ -187,6 +188,7 @@ def write_texts(places: Places) -> None:
 
 
 if __name__ == "__main__":
+    end_as_interrupted()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.end_to_end import BULK, Bodies, Case, LoadError, closed_loop, measure
 from benchmarks.profiles import our_profile
 from benchmarks.report import table
-from benchmarks.server import Server, running
+from benchmarks.server import Server, end_as_interrupted, running
 from benchmarks.serving_part import NO_CACHE
 from benchmarks.tweets import data_folder, read_tweets
 from java_runtime import JavaError
@@ -131,4 +131,9 @@ def shares(samples: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_as_interrupted()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; the server is stopped", file=sys.stderr)
+        sys.exit(130)

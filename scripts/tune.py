@@ -29,7 +29,7 @@ from benchmarks.candidates import NAMES, ONLY_SHOWN, Candidate, present, stage
 from benchmarks.end_to_end import Bodies, Case, LoadError, closed_loop, measure
 from benchmarks.profiles import ARCHIVE, STORE, our_profile, with_properties
 from benchmarks.report import number, table
-from benchmarks.server import Server, running
+from benchmarks.server import Server, end_as_interrupted, running
 from benchmarks.tweets import data_folder, read_tweets
 from benchmarks.yaml_values import with_values
 from java_runtime import JavaError
@@ -181,6 +181,7 @@ def write(root: Path, chosen: Candidate, dry_run: bool) -> None:
 
 
 if __name__ == "__main__":
+    end_as_interrupted()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from training.batches import BucketedBatches
 from training.data_lock import LOCK_FILE, read_lock
 from training.encoding import TweetEncoder
 from training.errors import DatasetError
+from training.exclusions import without_excluded
 from training.labels import KAGGLE, T6, T26
 from training.make_dataset import COLUMNS, TABLE_FILE
 from training.soft_targets import crowd_shares, soft_targets
@@ -58,6 +59,7 @@ class DataSettings:
         calibration_share: of the groups, for temperature and thresholds.
         split_seed: of the division.
         limit_rows: train on the first n shuffled rows only; 0 takes all. For debugging.
+        exclusions: file of rows to leave out of the training (training/label_noise.py); "" leaves out none.
     """
 
     batch_size: int = 32
@@ -73,6 +75,7 @@ class DataSettings:
     calibration_share: float = 0.08
     split_seed: int = 0
     limit_rows: int = 0
+    exclusions: str = ""
 
     @property
     def split(self) -> SplitSettings:
@@ -132,6 +135,7 @@ class TweetDataModule(pl.LightningDataModule):
             return
         parts = self._divide(read_table(self._data_dir))
         train = training_mixture(parts[TRAIN], self._settings.shares, self._settings.split_seed)
+        train = without_excluded(train, self._settings.exclusions)
         kaggle = [train[train["source"] == KAGGLE]] * (self._settings.kaggle_repeats - 1)
         train = pd.concat([train, *kaggle], ignore_index=True)
         if self._settings.limit_rows:

@@ -67,7 +67,7 @@ class Row:
         answer: takes texts.
         rates: tweets a second of processor time, one a round.
         walls: the same of the clock.
-        flop_rates: GFLOP/s of real tokens, one a round.
+        flop_rates: GFLOP/s of real tokens, one a round; of processor time on a CPU, of the clock on a GPU.
     """
 
     name: str
@@ -86,10 +86,12 @@ class Measurement:
         texts: in order of arrival.
         tokens: real tokens of each, as the served model reads them.
         shape: of the model.
+        cuda: whether a GPU is measured, whose time is not the process's.
     """
 
-    def __init__(self, texts: Sequence[str], tokens: Sequence[int], shape: Shape) -> None:
+    def __init__(self, texts: Sequence[str], tokens: Sequence[int], shape: Shape, cuda: bool) -> None:
         self._texts = texts
+        self._cuda = cuda
         self._flop = [shape.flop(count) for count in tokens]
         self.mean_flop = sum(self._flop) / len(self._flop)
         self.mean_tokens = sum(tokens) / len(tokens)
@@ -108,7 +110,7 @@ class Measurement:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         row.rates.append(done / cpu)
         row.walls.append(done / wall)
-        row.flop_rates.append(flop / cpu / 1e9)
+        row.flop_rates.append(flop / (wall if self._cuda else cpu) / 1e9)
 
     def singles(self, row: Row, count: int, clock: Callable[[], float]) -> dict[str, float]:
         """Return the latency of tweets asked for alone."""
@@ -130,7 +132,7 @@ def main(settings: Settings) -> dict[str, Any]:
     config = json.loads(Path(settings.merged, "config.json").read_text(encoding="utf-8"))
     shape = Shape(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
     first = next(iter(classifiers.values()))
-    measurement = Measurement(texts, [len(ids) for ids in first.encode(texts)], shape)
+    measurement = Measurement(texts, [len(ids) for ids in first.encode(texts)], shape, cuda)
     rows = [] if cuda else _baseline_rows(Path(settings.merged))
     for (name, precision), classifier in classifiers.items():
         rows.append(Row(name, precision, GPU_QUEUE if cuda else QUEUE, classifier.predict))
@@ -181,12 +183,8 @@ def _classifiers(settings: Settings) -> dict[tuple[str, str], Any]:
     for name, precision, limit in GPU_ENGINES if cuda else CPU_ENGINES:
         if not cuda and limit not in supported_precisions():
             continue
-        # Archives of before engines had a choice of precision know only the first.
-        choice = (precision,) if hasattr(config, "precision") else ()
-        if precision not in ("float32", "auto") and not choice:
-            continue
         try:
-            engine: Any = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1, *choice)[0]
+            engine, _ = open_engine(name, bundle, "cuda:0" if cuda else "cpu", 1, precision)
         except BundleError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue

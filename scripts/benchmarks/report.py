@@ -17,11 +17,11 @@ class Reached:
     """One figure with its spread.
 
     Args:
-        value: the median.
+        value: the median; None where nothing was answered.
         text: as shown, unit included.
     """
 
-    value: float
+    value: float | None
     text: str
 
 
@@ -45,6 +45,8 @@ class Goal:
 
     def is_met(self, reached: Reached) -> bool:
         """Tell whether the median reaches the bound."""
+        if reached.value is None:
+            return False
         return reached.value >= self.bound if self.at_least else reached.value <= self.bound
 
 
@@ -163,7 +165,9 @@ def goal_rows(results: Results) -> list[tuple[Goal, Reached | None]]:
     rows: list[tuple[Goal, Reached | None]] = []
     for goal in GOALS:
         try:
-            rows.append((goal, goal.read(results)))
+            reached = goal.read(results)
+            # No request was answered in the time: the figure is null.
+            rows.append((goal, None if reached.value is None else reached))
         except (LookupError, TypeError, ZeroDivisionError):
             rows.append((goal, None))
     return rows

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -136,6 +137,15 @@ class Server:
     def _last_lines(self) -> str:
         log = self.profile.root / "logs" / "console.log"
         return log.read_text(encoding="utf-8", errors="replace")[-1000:] if log.is_file() else "no console"
+
+
+def end_as_interrupted() -> None:
+    """Let SIGTERM end this program as Ctrl-C does, so that no server is left behind, held or not."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 @contextlib.contextmanager

@@ -55,9 +55,8 @@ def read_tweets(folder: Path | None) -> Tweets:
     texts = [text for path in files for text in _column(path, "text")]
     streams = [list(_column(path, "tweet")) for path in sorted(folder.glob(STREAM_FILES))]
     names = " and then ".join(path.name for path in files)
-    return Tweets(
-        f"real, of {names} in their order", keep_distinct(texts), tuple(text for stream in streams for text in stream)
-    )
+    stream = tuple(text for part in streams for text in part if _words(text))
+    return Tweets(f"real, of {names} in their order", keep_distinct(texts), stream)
 
 
 def keep_distinct(texts: Iterable[str]) -> tuple[str, ...]:
@@ -67,10 +66,13 @@ def keep_distinct(texts: Iterable[str]) -> tuple[str, ...]:
     """
     first: dict[str, str] = {}
     for text in texts:
-        words = NOTHING_BUT_WORDS.sub(" ", text).casefold().strip()
-        if words:
+        if words := _words(text):
             first.setdefault(words, text)
     return tuple(first.values())
+
+
+def _words(text: str) -> str:
+    return NOTHING_BUT_WORDS.sub(" ", text).casefold().strip()
 
 
 def _word(number: int) -> str:

@@ -145,8 +145,7 @@ class FakeServer:
         class Handler(_Quiet):
             def do_GET(self) -> None:
                 if fake.workers is None:
-                    kind, message = TORCHSERVE_SAYS[404]
-                    self.reply(404, {"code": 404, "type": kind, "message": message})
+                    self.reply(405, {"code": 405, "type": "MethodNotAllowedException"})
                     return
                 workers = [{"id": name, "pid": pid, "status": "READY"} for name, pid in fake.workers.items()]
                 self.reply(200, [{"modelName": "tweets", "workers": workers}])

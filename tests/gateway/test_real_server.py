@@ -99,12 +99,12 @@ def test_server_when_it_loads_and_its_worker_and_itself_die_then_no_request_is_l
     with watched(early_gateway) as ready:
         time.sleep(0.5)
         with TorchServeProcess.start(root, ports, Path("model_store")) as server:
-            assert wait_until(lambda: any(one.status == 200 for one in ready), 240)
+            assert wait_until(lambda: any(one.status == 200 for one in ready), 600)
             assert server.worker_pids()  # it was ready when /ready said so
             for pid in server.worker_pids():
                 psutil.Process(pid).kill()
             clients.append(ask())
-            server.wait_ready(240)
+            server.wait_ready(600)
             server.java.kill()
             clients.append(ask())
             assert wait_until(lambda: ready[-1].status == 503 and ready[-1].code == "NO_SERVER", 60)
@@ -126,7 +126,7 @@ def test_archive_when_damaged_then_never_ready(
                 content[len(content) // 2] ^= 1
             new.writestr(name, bytes(content))
     with TorchServeProcess.start(root, ports, Path("model_store")) as server, watched(early_gateway) as ready:
-        assert wait_until(lambda: b"model.pt has sha256" in server.logged_bytes(), 240)
+        assert wait_until(lambda: b"model.pt has sha256" in server.logged_bytes(), 600)
         count = len(ready)
         assert wait_until(lambda: len(ready) > count + 10, 60)
     assert {one.status for one in ready} == {503}
@@ -137,7 +137,7 @@ def test_models_when_there_are_none_then_never_ready_though_ping_is_healthy(
 ) -> None:
     root = make_root(tmp_path / "root", ports)
     with TorchServeProcess.start(root, ports, Path("model_store"), models="missing.mar"):
-        assert wait_until(lambda: early_gateway.ask("GET", "/ready", key=None).code == "NO_MODEL", 240)
+        assert wait_until(lambda: early_gateway.ask("GET", "/ready", key=None).code == "NO_MODEL", 600)
         answer = early_gateway.ask("GET", "/ready", key=None)
         assert (answer.status, answer.code) == (503, "NO_MODEL")
         assert early_gateway.ask("GET", "/live", key=None).status == 200

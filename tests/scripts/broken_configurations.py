@@ -1,6 +1,6 @@
 """A whole installation in miniature, and the ways to break it that the doctor must find.
 
-`PYTHONPATH=scripts python -m tests.scripts.broken_configurations --out reports/reliability/doctor.json` writes what it
+`python -m tests.scripts.broken_configurations --out reports/reliability/doctor.json` writes what it
 says of each.
 """
 

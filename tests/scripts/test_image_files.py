@@ -9,7 +9,6 @@ import re
 from tests.conftest import ROOT
 
 SCRIPTS = ROOT / "scripts"
-OPTIONAL = {"gateway_settings"}  # imported by name where it is there
 
 
 def needed(name: str, seen: set[str]) -> set[str]:
@@ -42,7 +41,7 @@ def test_image_when_built_then_holds_what_its_programs_import() -> None:
         for name in needed(program, set())
         if not any(fnmatch.fnmatch(f"scripts/{name}.py", pattern) for pattern in patterns)
     }
-    assert missing - OPTIONAL == set()
+    assert not missing
 
 
 def test_export_stage_when_built_then_holds_what_verifies_the_signature() -> None:

@@ -117,6 +117,28 @@ def test_predict_cuts_micro_batches_by_their_tokens(tiny_bundle: Bundle, engine:
     assert flat == sorted(flat)
 
 
+def test_predict_of_several_windows_answers_in_order_as_for_one(
+    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"fire {'river ' * (n % 7)}{n}" for n in range(100)]
+    expected = Classifier(tiny_bundle, engine).predict(texts)
+    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 16)
+    counting = CountingEngine(engine)
+    found = Classifier(tiny_bundle, counting, batch_tokens=100).predict(texts)
+    assert sum(map(len, counting.calls)) == 100
+    assert [o.score for o in found if isinstance(o, Prediction)] == pytest.approx(
+        [o.score for o in expected if isinstance(o, Prediction)], abs=SCORE_STEP
+    )
+
+
+def test_predict_out_of_time_gives_the_windows_not_reached_back(
+    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 4)
+    found = Classifier(tiny_bundle, engine).predict([f"fire {n}" for n in range(10)], give_up_at=0.0)
+    assert [o.code for o in found if isinstance(o, InvalidRequestError)] == ["DEADLINE"] * 10
+
+
 def test_predict_of_bad_texts_gives_errors_in_their_places(classifier: Classifier) -> None:
     outcomes = classifier.predict(
         ["fire", "", " \n\u200b", "http://a.example @bob", "x" * (MAX_TEXT_CHARS + 1), "flood"]

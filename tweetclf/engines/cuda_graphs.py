@@ -108,7 +108,7 @@ def record_on_cuda(run: Run) -> tuple[Callable[[], object], torch.Tensor]:
 
     Source: torch 2.13, notes/cuda.html#cuda-graphs: warm up on another stream, then capture.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP_RUNS):

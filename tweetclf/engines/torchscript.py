@@ -74,14 +74,16 @@ class TorchScriptEngine:
             self.logits([[0] * tokens] * tweets)
 
 
-def _prepack(network: torch.jit.ScriptModule) -> None:
+def _prepack(network: torch.nn.Module) -> None:
     """Lay the weights of the linear layers out for this CPU, where torch has oneDNN.
 
     Source: torch 2.13, torch/_inductor/mkldnn_ir.py, which packs the weights of compiled models by the same operator.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     with torch.no_grad():
         for module in network.modules():
             if module.original_name == "PrepackableLinear":
-                module.weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), None)
+                plain = module.weight
+                assert isinstance(plain, torch.Tensor)
+                module.weight = torch.ops.mkldnn._reorder_linear_weight(plain.detach(), None)
