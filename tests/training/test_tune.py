@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from training.search import PruneOnDev, Search, SearchSettings
 from training.search_report import search_figures
 from training.search_space import read_space
 from training.settings import read_group, read_settings
-from training.tune import main, tune
+from training.tune import tune
 
 CONFIGS = ROOT / "training" / "configs"
 CHOICES = {"data": "kaggle", "model": "minilm_3", "trainer": "cpu", "callbacks": "default", "logger": "none"}
@@ -239,10 +240,12 @@ def test_main_searches_prints_the_best_and_writes_the_winner(
     options = [*TINY, *places, f"hpo.experiment_dir={tmp_path / 'experiment'}", "hpo.trials=1"]
     monkeypatch.setattr("sys.argv", ["tune", *options])
     monkeypatch.setattr("training.search.resolve_base_encoder", lambda: tiny_base)
-    main()
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # as the module does; this takes it back afterwards
+    # As __main__, since Hydra looks for its files beside the program or in a package.
+    runpy.run_path(str(ROOT / "training" / "tune.py"), run_name="__main__")
     assert "best dev f1 0." in capsys.readouterr().out
     assert "override /teacher: minilm_6" in (tmp_path / "experiment" / "tiny_winner.yaml").read_text()
     monkeypatch.setattr("sys.argv", ["tune", *options, "hpo.metric=accuracy"])
     with pytest.raises(SystemExit):
-        main()
+        runpy.run_path(str(ROOT / "training" / "tune.py"), run_name="__main__")
     assert "search refused: hpo.metric is 'accuracy'" in capsys.readouterr().err
