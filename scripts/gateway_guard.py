@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -146,19 +147,19 @@ class Guard:
         if self._waiting >= MAX_WAITING:
             return Answer(403)
         self._waiting += 1
+        began = time.monotonic()  # the server was seen dead just now: what was known before is no longer true
         try:
-            end = time.monotonic() + self.settings.recover_wait_s
-            while not (await self._probe(golden=False)).ready:
-                if time.monotonic() > end:
+            while not (await self._probe(golden=False, since=began)).ready:
+                if time.monotonic() > began + self.settings.recover_wait_s:
                     return Answer(403)
                 await asyncio.sleep(RECOVER_POLL_S)
         finally:
             self._waiting -= 1
         return Answer(204)
 
-    async def _probe(self, golden: bool) -> Readiness:
+    async def _probe(self, golden: bool, since: float = float("-inf")) -> Readiness:
         prober = self._probers[golden]
-        question = prober.ready if golden else prober.workers
+        question = prober.ready if golden else functools.partial(prober.workers, since)
         return await asyncio.get_running_loop().run_in_executor(self._executors[golden], question)
 
 

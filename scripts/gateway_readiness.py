@@ -53,11 +53,16 @@ class Prober:
         self._proved_at = float("-inf")
         self._proved_for: object = None
 
-    def workers(self) -> Readiness:
-        """Tell whether a worker has the model loaded and workers do not keep dying; asks no tweet."""
-        if self._state is None or self._clock() - self._state_at >= STATE_S:
+    def workers(self, since: float = float("-inf")) -> Readiness:
+        """Tell whether a worker has the model loaded and workers do not keep dying; asks no tweet.
+
+        Args:
+            since: what was found before this moment of the clock does not count.
+        """
+        if self._state is None or self._state_at < since or self._clock() - self._state_at >= STATE_S:
+            asked_at = self._clock()
             self._state = self._ask_state()
-            self._state_at = self._clock()
+            self._state_at = asked_at
         return self._state[0]
 
     def ready(self) -> Readiness:

@@ -123,6 +123,16 @@ def test_ready_when_the_server_dies_then_false_with_the_next_look_although_the_p
     assert prober.ready().code == "NO_SERVER"
 
 
+def test_workers_when_asked_for_news_then_what_was_known_before_does_not_count(
+    prober: Prober, server: FakeServer, clock: Clock
+) -> None:
+    with server.http_running():
+        assert prober.workers().ready
+    assert prober.workers().ready  # not asked again so soon
+    clock.now += STATE_S / 2
+    assert prober.workers(since=clock.now).code == "NO_SERVER"
+
+
 def test_workers_when_they_die_again_and_again_then_crash_loop_until_a_quiet_minute(
     prober: Prober, server: FakeServer, clock: Clock
 ) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.gateway.fake_server import ANSWER, FakeServer, write_golden
+from tests.gateway.fake_server import ANSWER, FakeServer, wait_until, write_golden
 from tests.gateway.gateway_process import Answer, GatewayProcess
 from tests.serving.torchserve_process import Ports
 
@@ -88,6 +88,27 @@ def test_server_when_started_again_then_waiting_requests_are_answered(
                 client.join(120)
             assert [answer.json() for answer in answers] == [ANSWER] * 8
             assert sorted(one.body for one in fake.received) == [f"tweet {number}".encode() for number in range(8)]
+
+
+def test_server_when_it_dies_with_a_request_then_the_next_one_answers_it(
+    nginx: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The gateway knew a moment ago that the server was well; that must not lead it to a hasty last try."""
+    fake = FakeServer(Ports.free(), plan=["hang"])
+    golden = write_golden(tmp_path_factory.mktemp("golden"))
+    with GatewayProcess.start(fake.ports, golden, {"recover_wait_s": 60, "deadline_s": 90}) as gateway:
+        answers: list[Answer] = []
+        client = threading.Thread(target=lambda: answers.append(gateway.predict("fire", timeout_s=120)))
+        with fake.http_running():
+            client.start()
+            assert wait_until(lambda: len(fake.received) == 1)
+            fake.plan = [503]
+            assert gateway.predict("another").code == "QUEUE_FULL"  # the workers' state is asked for and kept
+        time.sleep(0.5)
+        assert answers == []
+        with fake.http_running():
+            client.join(120)
+    assert [answer.json() for answer in answers] == [ANSWER]
 
 
 def test_server_when_it_stays_away_then_503_after_the_wait(fake_gateway: GatewayProcess, fake: FakeServer) -> None:
