@@ -33,6 +33,12 @@ EXAMPLES = int(os.environ.get("GATEWAY_SCHEMA_EXAMPLES", "10"))
 UNUSED_CHECKS = ("negative_data_rejection", "not_a_server_error")
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
+    """Send a drawn text as it is: a line break in it parts two tweets."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 def media(node: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every media type object: where it is, and it."""
     if isinstance(node, dict):
