@@ -16,8 +16,7 @@ SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRA
  $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean
-.PHONY: gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'

@@ -58,7 +58,7 @@ def build(
         say(f"int8 against float32: {json.dumps(bundle.facts['export']['int8']['fidelity'])}")
     say(f"packing {archive} ...")
     write_archive(bundle_dir, archive, bundle.model_version)
-    manifest = write_manifest(archive, bundle.model_version, inputs)
+    write_manifest(archive, bundle.model_version, inputs)
     say("verifying it in a clean process ...")
     # A signature of an older build says nothing of this one.
     signature_path(manifest_path(archive)).unlink(missing_ok=True)

@@ -29,6 +29,7 @@ class PackedLayer(nn.Module):
         attention = layer.attention
         parts = (attention.self.query, attention.self.key, attention.self.value)
         self.num_heads = num_heads
+        self.width = int(layer.output.dense.out_features)  # a number, not a shape, which a trace would follow
         self.qkv = _linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
         self.attention_out = attention.output.dense
         self.attention_norm = attention.output.LayerNorm
@@ -49,7 +50,7 @@ class PackedLayer(nn.Module):
             bias: (batch, 1, 1, tokens) floating, added to attention scores.
         """
         batch, tokens = cells.shape
-        width = hidden.shape[-1]
+        width = self.width
         grid = functional.embedding(cells, self.qkv(hidden).squeeze(0))  # (batch, tokens, 3 * hidden)
         query, key, value = (
             part.view(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)

@@ -47,7 +47,7 @@ def number(value: float) -> str:
 def counted(counts: Mapping[str, int]) -> str:
     """Return counts as a list, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{name} {number(count)}" for name, count in ordered)
+    return ", ".join(f"{number(count)} x {name}" for name, count in ordered)
 
 
 def run_line(record: Record) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from training.errors import TrainingError
@@ -43,16 +44,25 @@ def write_experiment_file(
     groups = {
         group: choice for group, choice in choices.items() if group in content and group not in _NOT_OF_AN_EXPERIMENT
     }
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        overrides = [f"{group}={choice}" for group, choice in groups.items()]
-        plain = compose("config", overrides=[*overrides, "~experiment", "output_dir=unused"])
-    changed = _changes(OmegaConf.to_container(plain, resolve=True), content)
+    plain = _compose([*(f"{group}={choice}" for group, choice in groups.items()), "~experiment", "output_dir=unused"])
+    changed = _changes(plain, content)
     body = {"defaults": [{f"override /{group}": choice} for group, choice in groups.items()]}
     body |= {key: value for key, value in changed.items() if key not in _NOT_OF_AN_EXPERIMENT}
     path = folder / f"{name}.yaml"
     lines = ["# @package _global_", *(f"# {line}" for line in note.splitlines()), f"{_MARK}; change it there."]
     path.write_text("\n".join(lines) + "\n" + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _compose(overrides: list[str]) -> Any:
+    """Return the composed configuration as plain values, whether or not Hydra's main is around."""
+    running = GlobalHydra.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+    finally:
+        GlobalHydra.set_state(running)
 
 
 def _changes(plain: Any, content: Any) -> Any:

@@ -107,8 +107,9 @@ def _history(axes: Axes, figures: dict[str, Any]) -> None:
     for place, number in enumerate(failed):
         label = f"failed or killed ({len(failed)})" if place == 0 else None
         axes.axvline(number, color=COLOURS[3], linewidth=0.8, linestyle=":", label=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="trial", ylabel=figures["metric"], title="Search: what each trial reached")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="best")
     _clean(axes)
 
 
@@ -119,7 +120,7 @@ def _checks(axes: Axes, figures: dict[str, Any]) -> None:
         colour = {"complete": COLOURS[0], "pruned": COLOURS[1]}.get(trial["state"], COLOURS[3])
         steps = [int(step) for step in trial["checks"]]
         axes.plot(steps, list(trial["checks"].values()), "o-", color=colour, markersize=3, linewidth=1, alpha=0.7)
-    for colour, state in ((COLOURS[0], "complete"), (COLOURS[1], "pruned"), (COLOURS[3], "failed or killed")):
+    for colour, state in ((COLOURS[0], "complete"), (COLOURS[1], "pruned"), (COLOURS[3], "running, failed or killed")):
         axes.plot([], [], "o-", color=colour, markersize=3, label=state)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="check", ylabel=figures["metric"], title="Search: the metric while training")

@@ -33,6 +33,6 @@ def judge(stream: Stream, name: str, fault_at: float, protocol: str, recorded: R
             "seen_without_retries": dict(stream.seen),
         }
     )
-    assert not outcome.errors
-    assert (outcome.lost, outcome.wrong, outcome.misplaced) == (0, 0, 0)
+    assert not outcome.errors, dict(outcome.errors)
+    assert (outcome.lost, outcome.wrong, outcome.misplaced) == (0, 0, 0), outcome
     assert outcome.answered == outcome.sent >= TWEETS_BEFORE + TWEETS_AFTER

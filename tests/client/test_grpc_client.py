@@ -36,6 +36,7 @@ def client(stub: StubServer) -> Iterator[GrpcClient]:
         (grpc.StatusCode.INTERNAL, "Worker died.\nInternalServerException.()"),
         (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
         (grpc.StatusCode.UNKNOWN, "Stream removed"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the patience of a gateway"),
     ],
 )
 def test_predict_when_two_attempts_fail_answers_at_the_third(

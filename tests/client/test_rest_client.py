@@ -79,6 +79,15 @@ def test_predict_when_refused_for_good_raises_at_once(
     assert len(stub.received) == 1
 
 
+def test_predict_when_a_gateway_lost_its_patience_and_we_have_not_asks_again(
+    client: RestClient, stub: StubServer
+) -> None:
+    too_late = b'{"error": {"code": "DEADLINE", "message": "no answer within 1 s"}}'
+    stub.script = [Scripted(504, too_late, delay_s=1.1)]
+    assert isinstance(client.predict(FLOOD), Prediction)
+    assert len(stub.received) == 2
+
+
 def test_predict_when_the_server_says_when_to_come_again_comes_no_sooner(client: RestClient, stub: StubServer) -> None:
     stub.script = [Scripted(503, NO_WORKER, {"Retry-After": "1"})]
     client.predict(FLOOD)

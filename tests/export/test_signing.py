@@ -100,7 +100,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("parts")
 def test_build_when_every_step_succeeds_then_leaves_an_archive_that_verifies(tmp_path: Path) -> None:
     archive, keys = tmp_path / "store" / "tweets.mar", tmp_path / "keys"
-    manifest = build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None)
+    manifest = build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
     verified = verify_archive(archive, keys / TRUSTED)
     assert verified.archive_sha256 == manifest["archive_sha256"]
     assert is_signed(archive.with_suffix(".manifest.json"), keys)
@@ -114,14 +114,14 @@ def test_build_when_the_archive_does_not_verify_then_leaves_neither_archive_nor_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, keys = tmp_path / "store" / "tweets.mar", tmp_path / "keys"
-    build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None)
+    build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
 
     def refuse(archive: Path) -> None:
         raise build.VerifyError("a golden sample was answered wrongly")
 
     monkeypatch.setattr(build, "verify", refuse)
     with pytest.raises(build.VerifyError):
-        build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None)
+        build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
     assert not archive.exists()
     assert not archive.with_suffix(".manifest.sig").exists()
 

@@ -62,6 +62,7 @@ def test_reading_a_request_breaks_no_promise_whatever_the_bytes(tmp_path: Path) 
     write_record(
         "fuzz_parser",
         {
+            "archive": "no model",
             "runs": int(runs[1]),
             "seconds": int(runs[2]),
             "seeds": seeds,

@@ -25,7 +25,7 @@ def write(root: Path, name: str, record: object) -> None:
 def test_the_page_when_a_record_is_there_then_holds_its_figures(tmp_path: Path) -> None:
     write(tmp_path, "chaos", {"run_at": "2026-01-01T00:00Z", "response_timeout_s": 8, "faults": [FAULT]})
     text = page(tmp_path)
-    assert "| kill -9 of the worker | REST | 1,234 | 0 | 0 | 0 | 1.5 s | 2.25 s | HTTP 200 40, HTTP 500 2 |" in text
+    assert "| kill -9 of the worker | REST | 1,234 | 0 | 0 | 0 | 1.5 s | 2.25 s | 40 x HTTP 200, 2 x HTTP 500 |" in text
     assert "Run 2026-01-01T00:00Z." in text
 
 

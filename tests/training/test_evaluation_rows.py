@@ -22,6 +22,7 @@ from training.evaluation_rows import (
 )
 from training.labels import KAGGLE
 from training.make_dataset import make_dataset
+from training.recipe_settings import compose
 from training.splits import CALIBRATION, TRAIN
 
 T26_COLUMNS = ["Tweet ID", " Tweet Text", " Information Source", " Information Type", " Informativeness"]
@@ -106,7 +107,7 @@ def test_evaluation_rows_when_a_collection_is_not_there_names_the_split(data_dir
 def test_data_settings_when_the_recipe_is_missing_says_what_is_expected() -> None:
     with pytest.raises(DatasetError, match=r"expected recipe\.data and seeds"):
         data_settings({"recipe": {}})
-    assert data_settings(None)[0].split == DataSettings().split
+    assert data_settings(None)[0].split == compose().data.split
 
 
 def test_check_same_data_when_a_trained_file_has_changed_names_both_hashes(data_dir: Path) -> None:

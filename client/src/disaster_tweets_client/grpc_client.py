@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import grpc
@@ -74,24 +75,28 @@ class GrpcClient(BaseClient):
         self._stub: Any = inference_pb2_grpc.InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def _exchange(self, payload: bytes, timeout_s: float) -> Reply:
+        started = time.monotonic()
         request = inference_pb2.PredictionsRequest(model_name=self._model, input={"data": payload})
         try:
             answer = self._stub.Predictions(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise self._translated(error, timeout_s) from error
+            raise self._translated(error, timeout_s, time.monotonic() - started) from error
         return Reply(None, answer.prediction)
 
     def _disconnect(self) -> None:
         self._channel.close()
 
-    def _translated(self, error: Any, timeout_s: float) -> Exception:
+    def _translated(self, error: Any, timeout_s: float, took_s: float) -> Exception:
         """Return what a failed call means here.
 
         Args:
             error: grpc.RpcError; grpcio raises objects that are a grpc.Call as well.
             timeout_s: what the call was allowed.
+            took_s: until it failed.
         """
         code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and took_s < 0.9 * timeout_s:
+            return TransientError(f"{self._target} gave up after {took_s:.1f} s: {details}")  # a gateway's own patience
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceededError(f"{self._target} gave no answer in the {timeout_s:.1f} s left")
         if code in _TRANSIENT_CODES and not _TOO_LARGE_WORDS.search(details):

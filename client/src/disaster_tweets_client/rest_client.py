@@ -24,6 +24,9 @@ _TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 # The whole batch fails with one worker; another takes its place within a second.
 # Source: TorchServe 0.12 WorkerThread.java, which answers 500 and does not try again itself.
 _WORKER_DIED = b"Worker died"
+_TOO_LATE = b'"DEADLINE"'
+# A refusal as too late that comes sooner is no matter of waiting: the clocks disagree.
+_SURELY_WAITED_S = 1.0
 
 
 class RestClient(BaseClient):
@@ -78,6 +81,7 @@ class RestClient(BaseClient):
         headers = {}
         if self._sends_deadline:
             headers["x-deadline-ms"] = str(int((time.time() + timeout_s) * 1000))
+        started = time.monotonic()
         try:
             response = self._session.post(
                 self._url,
@@ -96,6 +100,11 @@ class RestClient(BaseClient):
             raise ServerUnavailableError(f"{self._url} offers no TLS that can be trusted: {error}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise TransientError(f"no connection to {self._url} ({_root(error)}); is the server running?") from error
+        took_s = time.monotonic() - started
+        is_too_late = response.status_code == 504 and _TOO_LATE in response.content
+        if is_too_late and _SURELY_WAITED_S <= took_s < timeout_s:
+            # A gateway's patience may be shorter than ours; while there is time left, there is another attempt.
+            raise TransientError(f"{self._url} gave up after {took_s:.1f} s")
         if _is_transient(response.status_code, response.content):
             retry_after_s = parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
             raise TransientError(f"{self._url} answers HTTP {response.status_code}", retry_after_s)
@@ -113,6 +122,6 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _is_transient(status: int, body: bytes) -> bool:
-    if status == 504 and b'"DEADLINE"' in body:  # the server's own word: this request came too late
+    if status == 504 and _TOO_LATE in body:  # the server's own word: this request came too late
         return False
     return status in _TRANSIENT_STATUSES or (status >= 500 and _WORKER_DIED in body)
