@@ -58,8 +58,9 @@ def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_c
 
 
 def test_server_when_it_starts_then_without_snapshots_and_in_the_foreground() -> None:
-    words = STAGES["server"].words("CMD")
+    words = " ".join(STAGES["server"].words("CMD")).split()
     assert {"--foreground", "--ncs", "--ts-config"} <= set(words)
+    assert "exec" in words or words[0] != "sh"  # a shell between the init and the server would swallow signals
 
 
 @pytest.mark.parametrize("name", FINAL)
