@@ -190,10 +190,14 @@ def test_import_of_the_handler_leaves_heavy_modules_out() -> None:
 
 
 def test_handle_gives_small_requests_their_answers_when_a_bulk_job_uses_up_the_time(
-    model_dir: Path, context: FakeContext
+    model_dir: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = TweetsHandler()
-    handler.initialize(FakeContext(model_dir, {"handler": {"batch_seconds": 3, "batch_tokens": 16}}))
+    # Some 3,000 micro-batches of 20 ms are more than the time, on a slow machine and on a fast one.
+    handler.initialize(FakeContext(model_dir, {"handler": {"batch_seconds": 8, "batch_tokens": 16}}))
+    engine = handler._classifier.engine
+    logits = engine.logits
+    monkeypatch.setattr(engine, "logits", lambda ids: time.sleep(0.02) or logits(ids))
     bulk = json.dumps([f"river {n} rises" for n in range(10_000)]).encode()
     context.request_headers = {0: JSON}
     many, single = answers(handler, context, bulk, b"fire")

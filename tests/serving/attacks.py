@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import stat
+import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 from disaster_tweets_client.stubs import management_pb2, management_pb2_grpc
 
+import archive_zip
 from tests.serving.settings_server import ask, request_bytes, send_raw
 from tests.serving.torchserve_process import TorchServeProcess, get_json
 
@@ -225,12 +230,35 @@ def traversal_in_address(server: TorchServeProcess) -> str:
     return _statuses(found)
 
 
+def traversal_archive(server: TorchServeProcess) -> str:
+    """Offer archives whose entries lead out of the folder they are unpacked to, or are links; none is even hashed."""
+    link = zipfile.ZipInfo("bundle/model.pt")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    names = ("../evil.py", "a/../../evil.py", "/etc/evil", "..\\evil.py", "C:\\evil.py", "./x/../../evil")
+    refused = 0
+    for entry in ("bundle/harmless", *names, link):
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder, "tweets.mar")
+            with zipfile.ZipFile(archive, "w") as file:
+                file.writestr("MAR-INF/MANIFEST.json", "{}")
+                file.writestr(entry, "import os")
+            try:
+                archive_zip.entries(archive)
+            except archive_zip.ArchiveRefusedError:
+                refused += 1
+            else:
+                assert entry == "bundle/harmless", f"an archive with {entry} was taken"
+    assert refused == len(names) + 1, "the harmless one was refused, too: this proves nothing"
+    return f"{refused} of {refused} refused by scripts/verify_archive.py, which make serve and the image ask first"
+
+
 ATTACKS = (
     Attack("model by URL (SSRF), REST and gRPC", model_by_url),
     Attack("workflow registration", workflow_registration),
     Attack("cross-site post", cross_site_post),
     Attack("DNS rebinding of the management port", dns_rebinding),
     Attack("path traversal in the address", traversal_in_address),
+    Attack("archive with path traversal or a link", traversal_archive),
     Attack("oversized body, chunk, header, address", oversized),
     Attack("smuggled request, without a gateway", smuggled),
 )
