@@ -150,7 +150,10 @@ class TweetsHandler:
             _check_deadline(payload.header(DEADLINE_HEADER))
             return parse_request(payload.body, payload.content_type)
         except InvalidRequestError as error:
-            return error
+            # Through its traceback it would hold our frames, and they all bodies of the batch, until Python looks for
+            # cycles: megabytes an error, seen as a worker that grew (docs/log.md, 2026-11-25).
+            error.__context__ = None
+            return error.with_traceback(None)
         except Exception as error:  # a fault of ours; its message may hold the text and stays out of the log
             logger.error("a body of %d bytes could not be read: %s", len(payload.body), type(error).__name__)
             return InvalidRequestError("WRONG_TYPE", "the body could not be read; expected one of the documented forms")

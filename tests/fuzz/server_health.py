@@ -75,6 +75,9 @@ class HealthWatch:
                 "first": round(first.worker_bytes / MEGABYTE, 1),
                 "last": round(last.worker_bytes / MEGABYTE, 1),
             },
+            "worker_rss_mb_course": [
+                round(sample.worker_bytes / MEGABYTE) for sample in self.samples[:: max(1, len(self.samples) // 20)]
+            ],
             "worker_rss_growth_mb": round(self.worker_growth_bytes() / MEGABYTE, 2),
             "worker_rss_slope_bytes_per_request": round(slope, 1),
             "front_end_rss_mb": {

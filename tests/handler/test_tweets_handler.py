@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import subprocess
@@ -16,7 +17,8 @@ from tweets_handler import TweetsHandler
 
 from tests.conftest import ROOT
 from tests.handler.conftest import FakeContext
-from tweetclf.errors import BundleError
+from tweetclf.classifier import NOT_REACHED
+from tweetclf.errors import BundleError, InvalidRequestError
 
 JSON = {"Content-Type": "application/json"}
 
@@ -207,3 +209,18 @@ def test_handle_gives_small_requests_their_answers_when_a_bulk_job_uses_up_the_t
     assert context.statuses == {}
     late = next(index for index, entry in enumerate(many["predictions"]) if "error" in entry)
     assert many["predictions"][late]["error"]["index"] == late
+
+
+@pytest.mark.parametrize("body", [b'{"text":' * 5_000, b'{"text": "half', b"\xff\xfe", b'[{"text": 5}]', b""])
+def test_handle_of_a_bad_body_keeps_nothing_of_its_batch_alive(
+    handler: TweetsHandler, context: FakeContext, body: bytes
+) -> None:
+    """Without the cycle collector's help: it runs too seldom for bodies of megabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        handler.handle([{"body": body}, {"body": b"Flood in town"}], context)
+        kept = [one for one in gc.get_objects() if type(one) is InvalidRequestError and one is not NOT_REACHED]
+    finally:
+        gc.enable()
+    assert not kept
