@@ -1,0 +1,74 @@
+package org.pytorch.serve.grpcimpl;
+
+import io.grpc.ForwardingServerCall;
+import io.grpc.Grpc;
+import io.grpc.Metadata;
+import io.grpc.ServerCall;
+import io.grpc.ServerCallHandler;
+import io.grpc.ServerInterceptor;
+import io.grpc.Status;
+import org.pytorch.serve.http.Session;
+import org.pytorch.serve.util.ConnectorType;
+import org.pytorch.serve.util.TokenAuthorization;
+import org.pytorch.serve.util.TokenAuthorization.TokenType;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Refuses the two streaming calls, which end the worker that serves them. TorchServe 0.12 (GRPCJob.response) reads a header
+ * that only a handler that streams sets; for any other the null stops the worker's thread, and with it the whole batch, as
+ * often as somebody calls. Found by tests/fuzz. Everything else is let through as TorchServe's own class does: with a token
+ * where tokens are asked for, and a line in the access log.
+ */
+public class GRPCInterceptor implements ServerInterceptor {
+    private static final Metadata.Key<String> AUTHORIZATION =
+            Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+    private static final Logger ACCESS_LOG = LoggerFactory.getLogger("ACCESS_LOG");
+    private static final String STREAMING = "/StreamPredictions";
+
+    private final TokenType required;
+
+    public GRPCInterceptor(ConnectorType connector) {
+        boolean management = connector == ConnectorType.MANAGEMENT_CONNECTOR;
+        required = management ? TokenType.MANAGEMENT : TokenType.INFERENCE;
+    }
+
+    @Override
+    public <Q, R> ServerCall.Listener<Q> interceptCall(
+            ServerCall<Q, R> call, Metadata headers, ServerCallHandler<Q, R> next) {
+        String method = call.getMethodDescriptor().getFullMethodName();
+        if (!mayPass(headers)) {
+            return refuse(call, Status.PERMISSION_DENIED.withDescription("a valid token is needed: authorization"));
+        }
+        if (method.contains(STREAMING)) {
+            return refuse(
+                    call, Status.UNIMPLEMENTED.withDescription("answers are not streamed here; call Predictions"));
+        }
+        Session session = new Session(String.valueOf(call.getAttributes().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR)), method);
+        ServerCall<Q, R> logged =
+                new ForwardingServerCall.SimpleForwardingServerCall<Q, R>(call) {
+                    @Override
+                    public void close(Status status, Metadata trailers) {
+                        session.setCode(status.getCode().value());
+                        ACCESS_LOG.info(session.toString());
+                        super.close(status, trailers);
+                    }
+                };
+        return next.startCall(logged, headers);
+    }
+
+    private boolean mayPass(Metadata headers) {
+        if (!TokenAuthorization.isEnabled()) {
+            return true;
+        }
+        String value = headers.get(AUTHORIZATION);
+        return value != null
+                && TokenAuthorization.checkTokenAuthorization(
+                        TokenAuthorization.parseTokenFromBearerTokenHeader(value), required);
+    }
+
+    private static <Q, R> ServerCall.Listener<Q> refuse(ServerCall<Q, R> call, Status status) {
+        call.close(status, new Metadata());
+        return new ServerCall.Listener<Q>() {};
+    }
+}
