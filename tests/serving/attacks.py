@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from disaster_tweets_client.stubs import management_pb2, management_pb2_grpc
+from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 
 import archive_zip
 from tests.serving.settings_server import ask, request_bytes, send_raw
@@ -252,8 +252,29 @@ def traversal_archive(server: TorchServeProcess) -> str:
     return f"{refused} of {refused} refused by scripts/verify_archive.py, which make serve and the image ask first"
 
 
+def stream_call(server: TorchServeProcess) -> str:
+    """Call the streaming methods, which cost TorchServe's own front end its worker and the batch in it."""
+    service = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
+    request = inference_pb2.PredictionsRequest(model_name="tweets", input={"data": b"fire"}).SerializeToString()
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        calls = (
+            channel.unary_stream(f"{service}/StreamPredictions")(request, timeout=30),
+            channel.stream_stream(f"{service}/StreamPredictions2")(iter([request]), timeout=30),
+        )
+        for call in calls:
+            try:
+                list(call)
+            except grpc.RpcError as error:
+                assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
+            else:
+                raise AssertionError("a stream was answered")
+    assert ask(server.ports.inference, "POST", PREDICT, b"fire").status == 200
+    return "UNIMPLEMENTED; the worker lives"
+
+
 ATTACKS = (
     Attack("model by URL (SSRF), REST and gRPC", model_by_url),
+    Attack("gRPC stream that kills a worker", stream_call),
     Attack("workflow registration", workflow_registration),
     Attack("cross-site post", cross_site_post),
     Attack("DNS rebinding of the management port", dns_rebinding),
