@@ -35,7 +35,18 @@ def on_test_ports(text: str, server: TorchServeProcess) -> str:
 
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
-    assert {shlex.split(command, comments=True)[0] for command in COMMANDS} == {"make", "curl", "torchserve", "locust"}
+    kinds = {shlex.split(command, comments=True)[0] for command in COMMANDS}
+    assert kinds == {"make", "curl", "torchserve", "locust", "python"}
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
+def test_a_python_command_has_help_with_an_example(command: str) -> None:
+    words = shlex.split(command, comments=True)[1:]
+    program = words[:2] if words[0] == "-m" else words[:1]
+    result = subprocess.run(
+        [sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "example" in result.stdout
 
 
 @pytest.mark.serving

@@ -50,5 +50,6 @@ def golden_file(nginx: None, real_build: Path) -> Path:
 @pytest.fixture(scope="session")
 def gateway(nginx: None, server: TorchServeProcess, golden_file: Path) -> Iterator[GatewayProcess]:
     """Before the real TorchServe of the session; do not stop or reconfigure it."""
-    with GatewayProcess.start(server.ports, golden_file) as process:
+    # A busy machine is slow, not wrong.
+    with GatewayProcess.start(server.ports, golden_file, {"golden_deadline_s": 60}) as process:
         yield process
