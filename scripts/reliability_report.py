@@ -88,7 +88,8 @@ def faults(record: Record) -> list[str]:
         run_line(record),
         "",
         "Recovered: from the fault to the first answer to a question asked after it. The last column is one client "
-        f"that does not try again. `responseTimeout` was {record['response_timeout_s']} s in place of 120.",
+        "that does not try again. A server that ends in good order still answers for a moment: there the slowest "
+        f"answer tells more. `responseTimeout` was {record['response_timeout_s']} s in place of 120.",
         "",
         *table(head, rows),
     ]

@@ -29,7 +29,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServePro
 def outcomes() -> Iterator[dict[str, str]]:
     found: dict[str, str] = {}
     yield found
-    write_record("attacks", {"attacks": found})
+    write_record("attacks", {"archive": "a handler that echoes", "attacks": found})
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
