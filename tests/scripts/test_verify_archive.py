@@ -234,9 +234,10 @@ def lie_about_size(archive: Path, name: str, size: int) -> None:
 def test_verify_when_an_entry_unpacks_to_another_size_than_it_says_then_refused(
     tmp_path: Path, keys: Path, size: int
 ) -> None:
-    archive = write_zip(tmp_path / "tweets.mar", {**FILES, "bundle/bomb": b"\0" * 5_000_000})
+    files = {**FILES, "bundle/bomb": b"\0" * 5_000_000}
+    archive = write_zip(tmp_path / "tweets.mar", files)
     lie_about_size(archive, "bundle/bomb", size)
-    assert "bundle/bomb unpacks to" in refusal(archive, seal(archive, keys))
+    assert "bundle/bomb unpacks to" in refusal(archive, seal(archive, keys, files))
 
 
 def test_verify_when_it_says_that_it_unpacks_to_more_than_the_limit_then_refused_unread(

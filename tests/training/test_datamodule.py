@@ -95,7 +95,8 @@ def test_setup_without_agreement_says_that_bare_labels_are_learnt(
 ) -> None:
     (raw_dir / "train_agreement.csv").unlink()
     make_dataset(raw_dir, tmp_path / "bare")
-    module = _module(tmp_path / "bare", tiny_base, dataclasses.replace(SETTINGS, agreement_weight=1.0))
+    with caplog.at_level("WARNING"):
+        module = _module(tmp_path / "bare", tiny_base, dataclasses.replace(SETTINGS, agreement_weight=1.0))
     assert "bare labels are learnt" in caplog.text
     assert module.softened_share == 0.0
 

@@ -106,7 +106,8 @@ def test_train_on_a_cpu_without_bf16_warns(
     from training.fitting import check_machine
 
     monkeypatch.setattr("training.fitting._multiplies_bf16", lambda: False)
-    check_machine(tiny_settings("trainer=cpu_bf16"))
+    with caplog.at_level("WARNING"):
+        check_machine(tiny_settings("trainer=cpu_bf16"))
     assert "32-true would be faster" in caplog.text
 
 

@@ -131,8 +131,8 @@ def test_tune_fully_trains_every_layer_and_no_embedding(tuned: TweetClassifier) 
 
 
 def test_low_rank_tensors_of_full_rank_make_the_tuned_model(tuned: TweetClassifier, tiny_base: Path) -> None:
-    assert _difference(tuned, tiny_base, 32) < 1e-4  # 32 wide: nothing is cut off
-    assert _difference(tuned, tiny_base, 0) > _difference(tuned, tiny_base, 4) > 1e-3
+    assert _difference(tuned, tiny_base, 32) < 1e-3  # 32 wide: nothing is cut off
+    assert _difference(tuned, tiny_base, 0) > _difference(tuned, tiny_base, 4) > 1e-2
 
 
 def test_low_rank_tensors_hold_biases_and_norms_whole(tuned: TweetClassifier, tiny_base: Path) -> None:

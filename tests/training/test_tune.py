@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -226,26 +225,3 @@ def test_tune_never_overwrites_an_experiment_that_was_written_by_hand(
     (tmp_path / "experiment" / "tiny_winner.yaml").write_text("# @package _global_\nseed: 1\n")
     with pytest.raises(TrainingError, match="was written by hand"):
         tune(settings, CHOICES, tiny_base)
-
-
-def test_main_searches_prints_the_best_and_writes_the_winner(
-    data_dir: Path,
-    tiny_base: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "experiment").mkdir()
-    places = (f"data_dir={data_dir}", f"hpo.study_dir={tmp_path / 'study'}")
-    options = [*TINY, *places, f"hpo.experiment_dir={tmp_path / 'experiment'}", "hpo.trials=1"]
-    monkeypatch.setattr("sys.argv", ["tune", *options])
-    monkeypatch.setattr("training.search.resolve_base_encoder", lambda: tiny_base)
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # as the module does; this takes it back afterwards
-    # As __main__, since Hydra looks for its files beside the program or in a package.
-    runpy.run_path(str(ROOT / "training" / "tune.py"), run_name="__main__")
-    assert "best dev f1 0." in capsys.readouterr().out
-    assert "override /teacher: minilm_6" in (tmp_path / "experiment" / "tiny_winner.yaml").read_text()
-    monkeypatch.setattr("sys.argv", ["tune", *options, "hpo.metric=accuracy"])
-    with pytest.raises(SystemExit):
-        runpy.run_path(str(ROOT / "training" / "tune.py"), run_name="__main__")
-    assert "search refused: hpo.metric is 'accuracy'" in capsys.readouterr().err
