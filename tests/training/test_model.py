@@ -117,11 +117,14 @@ def tuned(tiny_base: Path) -> TweetClassifier:
     return classifier.eval()
 
 
-def _difference(tuned: TweetClassifier, base: Path, rank: int) -> float:
+def _merged(tuned: TweetClassifier, base: Path, rank: int) -> TweetClassifier:
     plain = TweetClassifier(load_base(base, 2)).eval()
-    merged = merge_adapter(TweetClassifier(load_base(base, 2)).eval(), low_rank_tensors(tuned, plain, rank), 1.0)
-    with torch.no_grad():
-        return float((merged(*_batch()) - tuned(*_batch())).abs().max())
+    return merge_adapter(TweetClassifier(load_base(base, 2)).eval(), low_rank_tensors(tuned, plain, rank), 1.0)
+
+
+def _weight_error(tuned: TweetClassifier, merged: TweetClassifier) -> float:
+    pairs = zip(tuned.encoder.parameters(), merged.encoder.parameters(), strict=True)
+    return sum(float((left - right).detach().square().sum()) for left, right in pairs)
 
 
 def test_tune_fully_trains_every_layer_and_no_embedding(tuned: TweetClassifier) -> None:
@@ -131,8 +134,11 @@ def test_tune_fully_trains_every_layer_and_no_embedding(tuned: TweetClassifier) 
 
 
 def test_low_rank_tensors_of_full_rank_make_the_tuned_model(tuned: TweetClassifier, tiny_base: Path) -> None:
-    assert _difference(tuned, tiny_base, 32) < 1e-3  # 32 wide: nothing is cut off
-    assert _difference(tuned, tiny_base, 0) > _difference(tuned, tiny_base, 4) > 1e-2
+    whole = _merged(tuned, tiny_base, 32)  # 32 wide: nothing is cut off
+    with torch.no_grad():
+        assert float((whole(*_batch()) - tuned(*_batch())).abs().max()) < 1e-3
+    errors = [_weight_error(tuned, _merged(tuned, tiny_base, rank)) for rank in (1, 4, 16)]
+    assert errors[0] > errors[1] > errors[2] > 1000 * _weight_error(tuned, whole)
 
 
 def test_low_rank_tensors_hold_biases_and_norms_whole(tuned: TweetClassifier, tiny_base: Path) -> None:
