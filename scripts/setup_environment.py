@@ -116,6 +116,11 @@ def make_venv(venv: Path, named_python: str) -> bool:
                 found = f"{venv} has Python {version[0]}.{version[1]}"
                 raise SetupError(f"{found}; expected {EXPECTED}; remove it or name another: VENV=...")
             return False
+        if venv.is_symlink():
+            # Made again through the link, the environment that it points to would be emptied under whoever uses it.
+            raise SetupError(
+                f"{venv} is a link to an environment made elsewhere, and is left alone; remove the link: rm {venv}"
+            )
         print(f"{venv} is broken or was moved; making it again")
     interpreter = choose_python(named_python)
     print(f"making {venv} with {interpreter}", flush=True)

@@ -171,6 +171,18 @@ def test_make_venv_when_the_environment_was_moved_then_makes_it_again(pip: Pip, 
     assert str(venv / "bin") in (venv / "bin" / "pip").read_text().splitlines()[0]
 
 
+def test_make_venv_when_it_is_a_link_to_another_environment_then_leaves_that_alone(
+    pip: Pip, venv: Path, tmp_path: Path
+) -> None:
+    assert not setup_environment.make_venv(venv, sys.executable)
+    (venv / setup_environment.STAMPS / "made-at").write_text(str(venv))
+    link = tmp_path / "linked"
+    link.symlink_to(venv)
+    with pytest.raises(setup_environment.SetupError, match="is a link to an environment made elsewhere"):
+        setup_environment.make_venv(link, sys.executable)
+    assert (venv / "bin" / "python").exists()
+
+
 def test_make_venv_when_its_module_is_missing_then_names_the_debian_package(tmp_path: Path) -> None:
     script = 'case "$2" in venv) echo "The virtual environment was not created: ensurepip is not available"; exit 1;; '
     script += f'esac; exec {sys.executable} "$@"'
