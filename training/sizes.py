@@ -1,7 +1,7 @@
 """Train the recipe with fewer and more layers, with and without its teachers: `python -m training.sizes`.
 
 The served model is the smallest one that is nearly as good as the best. This command finds it: a table and a plot of F1
-and ROC-AUC on dev against the arithmetic of one tweet.
+and ROC-AUC against the arithmetic of one tweet, on all Kaggle rows that no training reads (dev and calibration).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,11 +36,14 @@ from training.train import train
 FILE, PLOT = "sizes.json", "sizes.png"
 LAYERS = (2, 3, 4, 6)
 F1_MARGIN, AUC_MARGIN = 0.003, 0.005  # how far from the best a smaller model may be to be preferred
+JUDGED_ON = "held_out"  # dev and calibration rows: differences between sizes are smaller than dev alone can show
+KEPT = ("dev", JUDGED_ON, "dev_crisislex_t6", "train_seconds")
+TEACHING = ("both", "taught", "untaught")
 SHOWN = ("f1", "accuracy", "roc_auc", "nll")
 
 EXAMPLE = """examples:
   python -m training.sizes                                     2, 3, 4 and 6 layers, each with and without teachers
-  python -m training.sizes --layers 2,3 --seeds 0,1,2 trainer=cpu_bf16
+  python -m training.sizes --layers 2,3 --seeds 0,1,2 --teaching taught trainer=cpu_bf16
   python -m training.sizes --output docs/sizes data.t6_per_event=0 data.t26_per_event=0
 
 A finished training is kept under --output and not repeated while recipe and data stay the same.
@@ -52,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        report = sizes(compose(options.overrides), options.layers, options.seeds, options.output)
+        report = sizes(
+            compose(options.overrides), options.layers, options.seeds, options.output, teaching=options.teaching
+        )
     except (TrainingError, AdapterError, BaseEncoderError) as error:
         print(f"sizes refused: {error}", file=sys.stderr)
         return 1
@@ -63,7 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sizes(
-    settings: Settings, layers: Sequence[int], seeds: Sequence[int], output: Path, base: Path | None = None
+    settings: Settings,
+    layers: Sequence[int],
+    seeds: Sequence[int],
+    output: Path,
+    base: Path | None = None,
+    teaching: str = "both",
 ) -> dict[str, Any]:
     """Train each size with and without teachers and write table and plot.
 
@@ -73,19 +84,17 @@ def sizes(
         seeds: of their trainings; figures are means over them.
         output: is made when missing.
         base: folder of the base encoder; None resolves the pinned one.
+        teaching: "taught", "untaught" or "both".
 
     Returns:
-        The report: a row a size with its figures on dev and its MFLOP a tweet, and the name of the smallest good one.
+        The report: a row a size with its figures on dev and calibration rows and its MFLOP a tweet, and the name of the
+        smallest good one.
     """
     base = base or resolve_base_encoder()
     output.mkdir(parents=True, exist_ok=True)
     tokens = mean_tokens(settings, base)
-    turns = [
-        (number, weight, seed)
-        for number in layers
-        for weight in sorted({0.0, settings.data.teacher_weight})
-        for seed in seeds
-    ]
+    weights = _weights(settings.data.teacher_weight, teaching)
+    turns = [(number, weight, seed) for number in layers for weight in weights for seed in seeds]
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for number, weight, seed in tqdm(turns, desc="sizes", unit="training", disable=None):
         runs.setdefault(_name(number, weight), []).append(_run(settings, number, weight, seed, output, base))
@@ -95,14 +104,19 @@ def sizes(
             "num_hidden_layers": number,
             "teacher_weight": weight,
             "mflop_a_tweet": round(mflop(base, number, tokens), 1),
-            **{metric: _mean([run["dev"][metric] for run in runs[_name(number, weight)]]) for metric in SHOWN},
+            **{metric: _mean([run[JUDGED_ON][metric] for run in runs[_name(number, weight)]]) for metric in SHOWN},
+            **{
+                f"{metric}_spread": _spread([run[JUDGED_ON][metric] for run in runs[_name(number, weight)]])
+                for metric in SHOWN
+            },
             "train_seconds": _mean([run["train_seconds"] for run in runs[_name(number, weight)]]),
         }
         for number in layers
-        for weight in sorted({0.0, settings.data.teacher_weight})
+        for weight in weights
     ]
     report = {
-        "dev_rows": next(iter(runs.values()))[0]["dev"]["n"],
+        "judged_on": JUDGED_ON,
+        "n": next(iter(runs.values()))[0][JUDGED_ON]["n"],
         "seeds": list(seeds),
         "mean_tokens": round(tokens, 2),
         "recipe": _recipe(settings),
@@ -153,7 +167,11 @@ def mean_tokens(settings: Settings, base: Path) -> float:
 def sizes_table(report: Mapping[str, Any]) -> str:
     """Return the rows as a Markdown table."""
     rows = [
-        [row["name"], f"{row['mflop_a_tweet']:.0f}", *(f"{row[metric]:.4f}" for metric in SHOWN)]
+        [
+            row["name"],
+            f"{row['mflop_a_tweet']:.0f}",
+            *(f"{row[metric]:.4f} ± {row[f'{metric}_spread']:.4f}" for metric in SHOWN),
+        ]
         for row in report["rows"]
     ]
     return table(["model", "MFLOP a tweet", "F1", "accuracy", "ROC-AUC", "NLL"], rows)
@@ -170,7 +188,7 @@ def plot_sizes(report: Mapping[str, Any], path: Path) -> None:
         for row in report["rows"]:
             axis.annotate(str(row["num_hidden_layers"]), (row["mflop_a_tweet"], row[metric]), fontsize=7)
         axis.set_xlabel("MFLOP a tweet (numbers: layers)")
-        axis.set_ylabel(f"{heading} on dev, n = {report['dev_rows']}")
+        axis.set_ylabel(f"{heading} on held-out rows, n = {report['n']}")
     axes[0].legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -193,7 +211,7 @@ def _run(settings: Settings, layers: int, weight: float, seed: int, output: Path
         facts = train(run, base).facts
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"dev": facts["dev"], "train_seconds": facts["train_seconds"]}))
+        partial.write_text(json.dumps({name: facts[name] for name in KEPT if name in facts}))
         partial.replace(path)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
@@ -208,6 +226,14 @@ def _recipe(settings: Settings) -> dict[str, Any]:
 
 def _name(layers: int, weight: float) -> str:
     return f"{layers} layers{', taught' if weight else ''}"
+
+
+def _weights(teacher_weight: float, teaching: str) -> list[float]:
+    return {"both": sorted({0.0, teacher_weight}), "taught": [teacher_weight], "untaught": [0.0]}[teaching]
+
+
+def _spread(values: Sequence[float]) -> float:
+    return round(statistics.stdev(values), 4) if len(values) > 1 else 0.0
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -230,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", help="of the training, as Hydra takes them")
     parser.add_argument("--layers", type=_numbers, default=list(LAYERS), help="default: 2,3,4,6")
     parser.add_argument("--seeds", type=_numbers, default=[0], help="figures are means over them (default: 0)")
+    parser.add_argument("--teaching", choices=TEACHING, default="both", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("reports/sizes"), help="default: %(default)s")
     return parser
 

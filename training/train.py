@@ -20,6 +20,7 @@ from typing import Any
 
 import hydra
 import lightning.pytorch as pl
+import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -138,6 +139,8 @@ def evaluate(tensors: dict[str, torch.Tensor], settings: Settings, base: Path, d
             **decision_figures(score, dev_targets, band.not_disaster_below, band.disaster_from),
         },
     }
+    # Steadier than dev alone when recipes are compared; only scaling and thresholds were fitted on a part of it.
+    result["held_out"] = figures(np.concatenate([score, calibration_score]), np.concatenate([dev_targets, targets]))
     for part in (DEV_DISTINCT, DEV_T6):
         if len(data.parts[part]):
             part_logits, part_targets = predict_logits(classifier, data.part_batches(part))
