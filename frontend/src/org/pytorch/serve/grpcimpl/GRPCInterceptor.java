@@ -1,5 +1,6 @@
 package org.pytorch.serve.grpcimpl;
 
+import com.google.protobuf.InvalidProtocolBufferException;
 import io.grpc.ForwardingServerCall;
 import io.grpc.Grpc;
 import io.grpc.Metadata;
@@ -7,6 +8,7 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import org.pytorch.serve.http.Session;
 import org.pytorch.serve.util.ConnectorType;
 import org.pytorch.serve.util.TokenAuthorization;
@@ -19,12 +21,23 @@ import org.slf4j.LoggerFactory;
  * that only a handler that streams sets; for any other the null stops the worker's thread, and with it the whole batch, as
  * often as somebody calls. Found by tests/fuzz. Everything else is let through as TorchServe's own class does: with a token
  * where tokens are asked for, and a line in the access log.
+ *
+ * A message that is no protobuf never gets so far: grpc-java ends the call (UNKNOWN) and throws, and its executor logs the
+ * stack through java.util.logging, which log4j2.xml does not reach, on the console, as often as somebody sends one. A
+ * caller's broken bytes are no fault of the server: those records are dropped here, any other of that logger stays.
  */
 public class GRPCInterceptor implements ServerInterceptor {
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
     private static final Logger ACCESS_LOG = LoggerFactory.getLogger("ACCESS_LOG");
+    // Held, since java.util.logging forgets a logger that nobody refers to, and its filter with it.
+    private static final java.util.logging.Logger EXECUTOR_LOG =
+            java.util.logging.Logger.getLogger("io.grpc.internal.SerializingExecutor");
     private static final String STREAMING = "/StreamPredictions";
+
+    static {
+        EXECUTOR_LOG.setFilter(record -> !isBrokenMessage(record.getThrown()));
+    }
 
     private final TokenType required;
 
@@ -55,6 +68,10 @@ public class GRPCInterceptor implements ServerInterceptor {
                     }
                 };
         return next.startCall(logged, headers);
+    }
+
+    private static boolean isBrokenMessage(Throwable thrown) {
+        return thrown instanceof StatusRuntimeException && thrown.getCause() instanceof InvalidProtocolBufferException;
     }
 
     private boolean mayPass(Metadata headers) {
