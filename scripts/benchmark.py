@@ -1,8 +1,8 @@
-"""Measure everything in one run: engines against the processor's limits, TorchServe against the baseline, latency.
+"""Measure everything in one run: engines against their limits, TorchServe against the baseline, latency, gateway.
 
     python scripts/benchmark.py                    about ten minutes; writes docs/benchmarks/ and the README's table
     python scripts/benchmark.py --quick            under two minutes, into build/benchmark/quick; figures are rough
-    python scripts/benchmark.py --parts engines    engines only
+    python scripts/benchmark.py --parts engines    engines only; gateway: what nginx before the server costs
     python scripts/benchmark.py --device cuda      engine on the first GPU, into build/benchmark/cuda
     python scripts/benchmark.py --readme           no measurement: write page, plots and README from benchmark.json
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import gateway_cost, plots
 from benchmarks.end_to_end import Bodies, LoadError
 from benchmarks.figures import without_nan
 from benchmarks.machine import describe_machine
@@ -33,11 +33,12 @@ from benchmarks.report import readme_section, with_section
 from benchmarks.server import end_as_interrupted
 from benchmarks.serving_part import FULL, QUICK, measure_servers
 from benchmarks.tweets import data_folder, read_tweets
+from gateway_supervisor import GatewayError
 from java_runtime import JavaError
 from server_process import ServerError
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("engines", "servers")
+PARTS = ("engines", "servers", "gateway")
 PROGRAMS = Path(__file__).resolve().parent / "benchmarks"
 ENGINE_TIMEOUT_S = 900.0
 RESULTS_FILE, PAGE_FILE = "benchmark.json", "report.md"
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         if not options.readme:
             save(run(options, places), places)
         write_texts(places)
-    except (BenchmarkError, LoadError, ServerError, JavaError) as error:
+    except (BenchmarkError, LoadError, ServerError, GatewayError, JavaError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
     print(f"written: {places.out}")
@@ -117,6 +118,9 @@ def run(options: argparse.Namespace, places: Places) -> dict[str, Any]:
         plan = QUICK if options.quick else FULL
         repetitions = 1 if options.quick else options.repetitions
         results |= measure_servers(places.root, places.work, merged, bodies, plan, repetitions, options.minutes * 60)
+    if "gateway" in parts:
+        cost = gateway_cost.QUICK if options.quick else gateway_cost.FULL
+        results["gateway"] = gateway_cost.measure_gateway(places.root, places.work, bodies, cost)
     return results
 
 

@@ -1,4 +1,4 @@
-"""One connection to a server under load, HTTP/1.1 or gRPC, with one request on its way at a time.
+"""One connection to a server under load, HTTP/1.1 (with TLS or without) or gRPC, with one request on its way at a time.
 
 Written down to the bytes, since the load generator shares the cores with the server that it measures: grpcio and
 aiohttp cost a request 100 to 300 microseconds of a core, this 20 to 40. Both protocols cost the generator the same.
@@ -6,7 +6,9 @@ aiohttp cost a request 100 to 300 microseconds of a core, this 20 to 40. Both pr
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
 import struct
 from typing import Protocol
 
@@ -18,14 +20,21 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0x0, 0x1, 0x3
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 FRAME_HEAD_BYTES = 9
 LARGEST_WINDOW = (1 << 31) - 1
+SEND_TIMEOUT_S = 30.0
 INITIAL_WINDOW_SIZE = 0x4  # identifier of the setting
 GRPC_PATH = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 
 
 class Connection(Protocol):
-    """What the load loop needs of a connection."""
+    """What the load loop needs of a connection.
+
+    Args:
+        socket: connected.
+        closes: whether the server said with its last answer that it will close the connection.
+    """
 
     socket: socket.socket
+    closes: bool
 
     def send(self, body: bytes) -> None:
         """Send one request; the one before must have been answered."""
@@ -42,7 +51,7 @@ class Connection(Protocol):
 
 def open_socket(host: str, port: int) -> socket.socket:
     """Return a connected socket without delay of small packets."""
-    connection = socket.create_connection((host, port), timeout=30.0)
+    connection = socket.create_connection((host, port), timeout=SEND_TIMEOUT_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -55,21 +64,36 @@ class HttpConnection:
         port: its port.
         path: where to post.
         content_type: of every body.
+        key: API key, sent with every request; "" sends none.
     """
 
-    def __init__(self, host: str, port: int, path: str = f"/predictions/{MODEL}", content_type: str = "") -> None:
+    def __init__(
+        self, host: str, port: int, path: str = f"/predictions/{MODEL}", content_type: str = "", key: str = ""
+    ) -> None:
         self.socket = open_socket(host, port)
-        kind = content_type or "text/plain; charset=utf-8"
-        self._head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: {kind}\r\nContent-Length: ".encode()
+        self.closes = False
+        lines = [f"POST {path} HTTP/1.1", f"Host: {host}:{port}"]
+        lines += [f"Authorization: Bearer {key}"] if key else []
+        lines += [f"Content-Type: {content_type or 'text/plain; charset=utf-8'}", "Content-Length: "]
+        self._head = "\r\n".join(lines).encode()
         self._received = b""
 
     def send(self, body: bytes) -> None:
         """Send one request."""
-        self.socket.sendall(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        self._write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+
+    def _write(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def _read(self) -> bytes | None:
+        """Return what has come, b"" at the end of the connection, None when there is nothing for us yet."""
+        return self.socket.recv(RECEIVE_BYTES)
 
     def receive(self) -> bytes | None:
         """Read what has come; see `Connection`."""
-        chunk = self.socket.recv(RECEIVE_BYTES)
+        chunk = self._read()
+        if chunk is None:
+            return None
         if not chunk:
             raise ConnectionError("the server closed the connection")
         received = self._received + chunk if self._received else chunk
@@ -88,7 +112,49 @@ class HttpConnection:
         self._received = b""
         if head[9:12] != b"200":
             raise ConnectionError(f"HTTP {head[9:12].decode()}")
+        # nginx ends a connection after 1,000 requests and says so with the last answer.
+        self.closes = b"\r\nconnection: close" in head
         return received[end + 4 :]
+
+
+class HttpsConnection(HttpConnection):
+    """HTTP/1.1 with keep-alive over TLS.
+
+    Args:
+        host: address of the server; its certificate must name it.
+        port: its port.
+        tls: what is trusted.
+        content_type: of every body.
+        key: as of `HttpConnection`.
+
+    Raises:
+        ssl.SSLCertVerificationError: the server's certificate is of nobody that is trusted, or of another host.
+    """
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext, content_type: str = "", key: str = "") -> None:
+        super().__init__(host, port, content_type=content_type, key=key)
+        self._tls = tls.wrap_socket(self.socket, server_hostname=host)
+        # A record of TLS itself wakes the load loop as an answer does; waiting for more there would stop all others.
+        self._tls.setblocking(False)
+        self.socket = self._tls
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._tls.send(left) :]
+            except ssl.SSLWantWriteError:
+                if not select.select([], [self._tls], [], SEND_TIMEOUT_S)[1]:
+                    raise TimeoutError(f"the server took nothing for {SEND_TIMEOUT_S:.0f} s") from None
+
+    def _read(self) -> bytes | None:
+        try:
+            chunk = self._tls.recv(RECEIVE_BYTES)
+            while self._tls.pending():  # decrypted already, so that no poll tells of it
+                chunk += self._tls.recv(RECEIVE_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        return chunk
 
 
 class GrpcConnection:
@@ -103,6 +169,7 @@ class GrpcConnection:
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = open_socket(host, port)
+        self.closes = False  # TorchServe never does
         headers = {
             ":method": "POST",
             ":scheme": "http",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.figures import latencies, rounded, spread
 from benchmarks.load_generator import DRAIN_S, Load, Measured
@@ -56,6 +56,19 @@ class Bodies:
             (folder / f"{name}.json").write_text(json.dumps(list(bodies)), encoding="utf-8")
         single, many, one, crisis = (folder / f"{name}.json" for name in contents)
         return cls(single, many, one, len(job), crisis if stream else None)
+
+
+class Entrance(Protocol):
+    """A gateway before the server, as a loop through it needs it."""
+
+    @property
+    def load(self) -> Mapping[str, Any]:
+        """Return the fields of a `Load` that lead through it."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it used so far."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,9 @@ def measure(load: Load) -> Measured:
     return Measured(**json.loads(result.stdout))
 
 
-def closed_loop(server: Server, case: Case, bodies: Bodies, first: int) -> dict[str, Any]:
+def closed_loop(
+    server: Server, case: Case, bodies: Bodies, first: int, through: Entrance | None = None
+) -> dict[str, Any]:
     """Return the figures of one closed loop.
 
     Args:
@@ -117,11 +132,12 @@ def closed_loop(server: Server, case: Case, bodies: Bodies, first: int) -> dict[
         case: what to send.
         bodies: where it lies.
         first: index of the first body, so that repetitions do not send the same.
+        through: a gateway before the server; None goes to the server itself.
     """
-    load = case.load(server, bodies, first)
-    before = server.cpu_seconds()
+    load = replace(case.load(server, bodies, first), **(through.load if through else {}))
+    before, gateway_before_s = server.cpu_seconds(), through.cpu_seconds() if through else 0.0
     found = measure(load)
-    after = server.cpu_seconds()
+    after, gateway_after_s = server.cpu_seconds(), through.cpu_seconds() if through else 0.0
     each = BULK if case.kind == "bulk" else 1
     tweets = max(1, found.sent * each)  # processor time is of all that was sent, warm-up and drain included
     return {
@@ -130,6 +146,7 @@ def closed_loop(server: Server, case: Case, bodies: Bodies, first: int) -> dict[
         "errors": found.errors,
         "front_end_cpu_ms_per_tweet": (after[0] - before[0]) * 1000 / tweets,
         "worker_cpu_ms_per_tweet": (after[1] - before[1]) * 1000 / tweets,
+        **({"gateway_cpu_ms_per_tweet": (gateway_after_s - gateway_before_s) * 1000 / tweets} if through else {}),
         "generator_cpu_share_of_a_core": found.generator_cpu_s / (load.warm_up_s + load.seconds),
     }
 

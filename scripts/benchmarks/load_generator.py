@@ -15,6 +15,7 @@ import contextlib
 import json
 import random
 import select
+import ssl
 import sys
 import time
 from collections import deque
@@ -25,7 +26,7 @@ from pathlib import Path
 if __name__ == "__main__":  # started as a file by `measured`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.connections import Connection, GrpcConnection, HttpConnection
+from benchmarks.connections import Connection, GrpcConnection, HttpConnection, HttpsConnection
 
 DRAIN_S = 60.0
 LARGEST_WAIT_S = 0.05
@@ -49,6 +50,8 @@ class Load:
         answers: how often `expected` must be in it.
         first: index of the first body.
         seed: of the arrival times.
+        ca_file: PEM of whom to trust, which makes it HTTPS; "" speaks without TLS.
+        key: API key, sent with every HTTP request; "" sends none.
     """
 
     port: int
@@ -64,6 +67,12 @@ class Load:
     answers: int = 1
     first: int = 0
     seed: int = 0
+    ca_file: str = ""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.protocol == "grpc" and (self.ca_file or self.key):
+            raise ValueError("gRPC with ca_file or key; expected neither: the generator speaks TLS over HTTP only")
 
 
 @dataclass
@@ -114,6 +123,7 @@ class Run:
     def __init__(self, load: Load, bodies: Sequence[bytes]) -> None:
         self._load = load
         self._bodies = bodies
+        self._tls = ssl.create_default_context(cafile=load.ca_file) if load.ca_file else None
         self._next_body = load.first
         self._expected = load.expected.encode()
         self._poll = select.epoll()
@@ -179,8 +189,10 @@ class Run:
         connection: Connection
         if load.protocol == "grpc":
             connection = GrpcConnection("127.0.0.1", load.port)
+        elif self._tls:
+            connection = HttpsConnection("127.0.0.1", load.port, self._tls, load.content_type, load.key)
         else:
-            connection = HttpConnection("127.0.0.1", load.port, content_type=load.content_type)
+            connection = HttpConnection("127.0.0.1", load.port, content_type=load.content_type, key=load.key)
         number = connection.socket.fileno()
         self._open[number] = connection
         self._poll.register(number, select.EPOLLIN)
@@ -212,7 +224,10 @@ class Run:
     def _finish(self, number: int, answer: bytes) -> None:
         now = time.perf_counter()
         due = self._due.pop(number)
-        self._idle.append(number)
+        if self._open[number].closes:
+            self._replace(number)
+        else:
+            self._idle.append(number)
         if answer.count(self._expected) != self._load.answers:
             self._result.add_error(f"{answer.count(self._expected)} answers instead of {self._load.answers}")
         elif self._is_counted(due, now):
@@ -226,13 +241,19 @@ class Run:
         return self._count_from <= (due if self._load.rate > 0 else now) < self._count_until
 
     def _fail(self, number: int, reason: str) -> None:
-        """Count a failed request and open another connection in its place."""
+        """Count a failed request, if one was on its way, and open another connection in its place."""
         if self._due.pop(number, None) is not None:
             self._result.add_error(reason)
-        self._poll.unregister(number)
-        self._open.pop(number).socket.close()
+        elif number in self._idle:
+            self._idle.remove(number)  # the server closed it between two requests
         if sum(self._result.errors.values()) > 10_000:
             raise RuntimeError(f"more than 10,000 requests failed: {self._result.errors}")
+        self._replace(number)
+
+    def _replace(self, number: int) -> None:
+        """Close a connection and open another one."""
+        self._poll.unregister(number)
+        self._open.pop(number).socket.close()
         with contextlib.suppress(OSError):
             self._idle.append(self._connect())
 

@@ -26,6 +26,8 @@ def full_page(results: Results) -> str:
         parts += ["## At a fixed rate", _open(results["open_loop"])]
     if results.get("beside_bulk_job"):
         parts += ["## Single requests beside a bulk job", _beside(results["beside_bulk_job"])]
+    if results.get("gateway"):
+        parts += ["## Through the gateway, closed loop", _gateway(results["gateway"]), GATEWAY_NOTE]
     if results.get("memory"):
         parts += ["## Start and memory", _memory(results)]
     parts += ["## Machine", _machine(results["machine"])]
@@ -38,6 +40,11 @@ CLOSED_NOTE = (
     "a tweet, generator excluded; its own share of a core stands in the last column. `ours, cache` is the server as "
     "shipped, with the answer cache, on CrisisLexT6 tweets in their own order, repeats included; its neighbour is the "
     "same stream without the cache."
+)
+GATEWAY_NOTE = (
+    "The same running server, answer cache off, asked in turn directly and through nginx as `make gateway` runs it "
+    "(TLS 1.3, an API key judged at each request, two layers), on the same cores; its limits of rate are lifted. The "
+    "last column is milliseconds of a core that nginx and the guard take for a request."
 )
 
 
@@ -119,6 +126,20 @@ def _beside(found: Mapping[str, Any]) -> str:
         f"One connection; the job is one request of {found['job_items']:,} tweets and took "
         f"{median_and_spread(found['job_seconds'])} s.\n\n" + table(["", "p50 ms", "p95 ms", "p99 ms"], cells)
     )
+
+
+def _gateway(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [
+            row["profile"],
+            str(row["connections"]),
+            *(median_and_spread(row[name]) for name in ("tweets_per_s", "p50_ms", "p99_ms")),
+            str(sum(row["errors"].values())),
+            number(row["gateway_cpu_ms_per_tweet"]["median"]) if "gateway_cpu_ms_per_tweet" in row else "",
+        ]
+        for row in rows
+    ]
+    return table(["way", "connections", "requests/s", "p50 ms", "p99 ms", "errors", "gateway, ms"], cells)
 
 
 def _memory(results: Results) -> str:

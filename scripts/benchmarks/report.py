@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.figures import spread
+
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 NOT_MEASURED = "Not measured yet: `make benchmark`."
 Results = Mapping[str, Any]
@@ -128,6 +130,23 @@ def _grpc(results: Results) -> Reached:
     return ratio(row_of(results, "ours", "grpc", 64)["tweets_per_s"], rest)
 
 
+def _gateway_row(results: Results, way: str, connections: int) -> Mapping[str, Any]:
+    for row in results["gateway"]:
+        if (row["profile"], row["connections"]) == (way, connections):
+            return dict(row)
+    raise LookupError(f"{way}, {connections} connections")
+
+
+def _gateway_rate(results: Results) -> Reached:
+    through, direct = (_gateway_row(results, way, 64)["tweets_per_s"] for way in ("gateway", "direct"))
+    return ratio(through, direct)
+
+
+def _gateway_latency(results: Results) -> Reached:
+    through, direct = (_gateway_row(results, way, 1)["p50_ms"] for way in ("gateway", "direct"))
+    return _spread(spread([one - other for one, other in zip(through["values"], direct["values"], strict=True)]), " ms")
+
+
 def _fairness(results: Results) -> Reached:
     return _spread(results["beside_bulk_job"]["p95_ratio"], "x")
 
@@ -145,6 +164,8 @@ GOALS = (
     Goal("p99 at 70 % of capacity, from the time when each was due", 60, False, "60 ms", _open_loop_p99),
     Goal("p95 of single tweets beside a job of 10,000, against alone", 3, False, "3x", _fairness),
     Goal("gRPC against REST, 64 connections", 1, True, "1x", _grpc),
+    Goal("through the gateway (TLS, key) against directly, 64 connections", 0.8, True, "0.8x", _gateway_rate),
+    Goal("what the gateway adds to p50 of one tweet, unloaded", 2, False, "2 ms", _gateway_latency),
     Goal(
         "`torchserve --start` to the first true answer",
         *(8, False, "8 s", lambda results: _spread(results["start_seconds"]["ours"], " s")),

@@ -96,6 +96,31 @@ def test_a_goal_says_whether_it_is_met_and_one_that_was_not_measured_says_so(res
     assert "| archive | <= 80 MB | 70 MB | yes |" in section
 
 
+def test_the_gateway_is_held_against_the_same_server_asked_directly_in_the_same_repetition(
+    results: dict[str, Any],
+) -> None:
+    assert "## Through the gateway" not in full_page(results)
+    results["gateway"] = []  # nginx was not there
+    assert "| what the gateway adds to p50 of one tweet, unloaded | <= 2 ms |  | not measured |" in readme_section(
+        results
+    )
+    assert "## Through the gateway" not in full_page(results)
+    for way, rate, p50_ms in (("direct", 400.0, [5.0, 6.0, 4.0]), ("gateway", 300.0, [6.0, 7.5, 4.5])):
+        for connections in (1, 64):
+            results["gateway"].append(row(way, "single", connections, rate) | {"p50_ms": spread(p50_ms)})
+            if way == "gateway":
+                results["gateway"][-1]["gateway_cpu_ms_per_tweet"] = spread([0.7])
+    section = readme_section(results)
+    assert (
+        "| through the gateway (TLS, key) against directly, 64 connections | >= 0.8x | 0.75x (0.75 to 0.75) | **no** |"
+        in section
+    )
+    assert "| what the gateway adds to p50 of one tweet, unloaded | <= 2 ms | 1 ms (0.5 to 1.5) | yes |" in section
+    page = full_page(results)
+    assert "| gateway | 64 | 300 (270-330) | 6 (4.5-7.5) | 5 (5-5) | 0 | 0.7 |" in page
+    assert "| direct | 1 | 400 (360-440) | 5 (4-6) | 5 (5-5) | 0 |  |" in page
+
+
 def test_page_and_plots_are_made_of_results_without_the_parts_that_were_left_out(
     results: dict[str, Any], tmp_path: Path
 ) -> None:

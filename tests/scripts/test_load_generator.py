@@ -110,6 +110,19 @@ def test_an_open_loop_counts_from_the_time_due_when_the_server_stalls() -> None:
     assert sum(latency > 90 for latency in found.latencies_ms) >= len(stalled)
 
 
+def test_a_connection_that_the_server_ends_between_two_requests_is_no_error_and_is_opened_again() -> None:
+    class ReplyOnce(Replies):
+        def do_POST(self) -> None:
+            super().do_POST()
+            self.close_connection = True  # without a word
+
+    with serving(lambda number, body: (200, ANSWER)) as server:
+        server.RequestHandlerClass = ReplyOnce
+        found = run(server, rate=10.0, seconds=2.0, seed=2, connections=2)
+    assert found.errors == {}
+    assert len(found.latencies_ms) == found.sent == len(arrivals(10.0, 2.0, 2)) > 5
+
+
 def test_arrivals_are_the_same_for_a_seed_and_have_the_rate_asked_for() -> None:
     times = arrivals(100.0, 50.0, 1)
     assert times == arrivals(100.0, 50.0, 1) != arrivals(100.0, 50.0, 2)
