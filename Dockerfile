@@ -48,8 +48,8 @@ WORKDIR /srv
 COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
-COPY scripts/serve.py scripts/golden_answers.py scripts/java_runtime.py scripts/server_*.py scripts/
-COPY scripts/verify_archive.py scripts/archive_*.py scripts/doctor*.py scripts/java_properties.py scripts/
+COPY scripts/supervise.py scripts/serve.py scripts/golden_answers.py scripts/java_*.py scripts/server_*.py scripts/
+COPY scripts/archive_*.py scripts/doctor*.py scripts/
 COPY --from=export /source/model_store/ model_store/
 # The public half only: whoever replaces the archive in the model store has no key that this image trusts.
 COPY --from=export /source/.keys/trusted/ .keys/trusted/
@@ -57,10 +57,10 @@ ENV PATH=/venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp TEMP=/tmp
 USER server
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "scripts/serve.py", "status"]
-# An init that passes signals on, reaps, and ends with the server: a dead server is a dead container, and is restarted.
+# An init that passes signals on, reaps, and ends with the supervisor: what it gives up is a dead container, and is seen.
 ENTRYPOINT ["tini", "-g", "--"]
-# The archive is verified first; then `exec` makes the shell the server, so that signals still reach it.
-CMD ["sh", "-c", "python scripts/verify_archive.py model_store/tweets.mar && exec torchserve --start --foreground --ncs --ts-config config.properties --model-store model_store --models tweets.mar"]
+# Verifies the archive before each start, starts a dead or deaf server again, and stops it in order on SIGTERM.
+CMD ["python", "scripts/supervise.py"]
 
 FROM debian:bookworm-slim AS gateway
 RUN apt-get update \

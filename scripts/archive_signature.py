@@ -48,6 +48,11 @@ class Verified:
     archive_sha256: str
     num_files: int
 
+    @property
+    def summary(self) -> str:
+        """Return one line for a log: which model, and who vouches for it."""
+        return f"model {self.model_version}, {self.num_files} files as signed by {self.key_name} ({self.key_id})"
+
 
 def verify_archive(archive: Path, trusted_keys: Path, contents: bool = True) -> Verified:
     """Verify one archive with the manifest and the signature beside it.

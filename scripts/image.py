@@ -20,7 +20,7 @@ from gateway_certificate import make_certificate
 from gateway_keys import create_key
 from image_build import Builder, BuildError, Image
 from image_file import read_dockerfile
-from image_run import Container, network, running
+from image_run import STOP_S, Container, network, running
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = Path("deploy/compose/compose.yaml")
@@ -112,7 +112,8 @@ def check(images: dict[str, Image]) -> dict[str, object]:
         for name, container in containers.items():
             facts[name] = _inspect(container)
         facts["listening"] = _listening(network_pid)
-        facts["server_exit_after_kill"] = _kill_server(containers["server"])
+        facts["server_back_after_kill_s"] = _kill_server(containers["server"])
+        facts["server_stopped_after_s"] = _stop_server(containers["server"])
         facts["gateway_healthy_without_server"] = containers["gateway"].is_healthy()
     if early or facts["gateway_healthy_without_server"]:
         raise ImageError(f"a health check lied: {facts}")
@@ -184,15 +185,25 @@ def _listening(network_pid: int) -> list[str]:
     return found
 
 
-def _kill_server(container: Container) -> int:
-    """Kill Java inside; a container without its server must end, so that an engine starts it again."""
+def _kill_server(container: Container) -> float:
+    """Kill Java inside; the supervisor must start it again in place. Return the seconds until it answers right."""
+    began = time.monotonic()
     container.execute(
         ["python", "-c", "import psutil; [p.kill() for p in psutil.process_iter() if p.name() == 'java']"]
     )
-    try:
-        return container.launcher.wait(60)
-    except subprocess.TimeoutExpired:
-        raise ImageError("the server was killed and its container goes on; expected it to end") from None
+    if container.is_healthy():
+        raise ImageError("the server answers although its Java was killed; expected nobody to answer for a moment")
+    _wait_healthy({"server": container})
+    return round(time.monotonic() - began, 1)
+
+
+def _stop_server(container: Container) -> float:
+    """Stop the container as an engine does; return the seconds until it had ended by itself."""
+    began = time.monotonic()
+    status = container.stop()
+    if status != 0:
+        raise ImageError(f"the stopped server ended with {status}; expected 0 within {STOP_S:.0f} s")
+    return round(time.monotonic() - began, 1)
 
 
 def _engine() -> str | None:

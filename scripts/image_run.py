@@ -19,7 +19,7 @@ import psutil
 
 from image_build import Image, mounted
 
-STOP_S = 45.0
+STOP_S = 40.0  # as stop_grace_period in compose.yaml
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount point in the container
 DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
 
@@ -56,6 +56,17 @@ class Container:
     def is_healthy(self) -> bool:
         """Run the image's own HEALTHCHECK."""
         return self.execute(self.image.healthcheck).returncode == 0
+
+    def stop(self) -> int:
+        """Send process 1 in there what an engine sends, wait, then kill the namespace; return the exit status."""
+        if self.launcher.poll() is None:
+            with contextlib.suppress(psutil.Error, IndexError):
+                psutil.Process(self.launcher.pid).children()[0].terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.launcher.wait(STOP_S)
+        if self.launcher.poll() is None:
+            self.launcher.kill()
+        return self.launcher.wait()
 
 
 @contextlib.contextmanager
@@ -106,10 +117,11 @@ def running(
         launcher = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"PATH": os.environ["PATH"]}
         )
+        container = Container(image, launcher, uid, log)
         try:
-            yield Container(image, launcher, uid, log)
+            yield container
         finally:
-            _stop(launcher)
+            container.stop()
 
 
 def confined(image: Image, uid: int, command: Sequence[str]) -> list[str]:
@@ -145,15 +157,3 @@ def _uid(image: Image) -> int:
             rows = (line.split(":") for line in file.read_text(encoding="utf-8").splitlines())
             return next(int(row[2]) for row in rows if row[0] == image.user)
     raise LookupError(f"no user {image.user} in the image")
-
-
-def _stop(launcher: subprocess.Popen[bytes]) -> None:
-    """Send process 1 in there what an engine sends, wait, then kill the namespace."""
-    if launcher.poll() is None:
-        with contextlib.suppress(psutil.Error, IndexError):
-            psutil.Process(launcher.pid).children()[0].terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            launcher.wait(STOP_S)
-    if launcher.poll() is None:
-        launcher.kill()
-        launcher.wait()

@@ -7,8 +7,10 @@ container it is the child of the init; by hand it takes the place of `torchserve
     python scripts/supervise.py
     python scripts/supervise.py --max-restarts 10 --window-s 600
 
-It ends with 0 when it was told to stop (SIGTERM, SIGINT) and has stopped the server with all workers, and with 1 when
-the server died too often: a container then ends, and whoever runs containers sees it.
+Before every start, the first and each later one, model_store/tweets.mar must be what a key in .keys/trusted signed.
+
+It ends with 0 when it was told to stop (SIGTERM, SIGINT) and has stopped the server with all workers, with 1 when the
+archive is refused or the server died too often: a container then ends, and whoever runs containers sees it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,9 +32,12 @@ from types import FrameType
 
 import psutil
 
+from archive_signature import TRUSTED_KEYS, Verified, verify_archive
+from archive_zip import ArchiveRefusedError
 from golden_answers import is_loaded
-from server_process import MAIN_CLASS, PID_FILE, START_COMMAND
-from server_settings import SettingsError, read_settings
+from java_runtime import JavaError
+from server_process import MAIN_CLASS, PID_FILE, START_COMMAND, ServerError, server_environment
+from server_settings import ARCHIVE, SettingsError, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.2
@@ -70,19 +75,24 @@ class Supervisor:
     Args:
         command: starts the server and stays its parent (`--foreground`).
         limits: when to give up.
+        verify: asked before every start; raises ArchiveRefusedError where the archive must not be served.
         is_serving: asked every few seconds; None trusts a process that lives.
         folder: working directory of the command.
+        environment: of the command; None takes this program's own.
+        watch_every_s: seconds between two questions to `is_serving`.
     """
 
     command: Sequence[str]
     limits: Limits
+    verify: Callable[[], Verified]
     is_serving: Callable[[], bool] | None = None
     folder: Path = ROOT
+    environment: Mapping[str, str] | None = None
     watch_every_s: float = WATCH_EVERY_S
     _stops: bool = field(default=False, init=False)
 
     def run(self) -> int:
-        """Run the command until told to stop or it died too often; return the exit status."""
+        """Run the command until told to stop, the archive is refused or it died too often; return the exit status."""
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             return self._keep_running()
@@ -96,9 +106,15 @@ class Supervisor:
     def _keep_running(self) -> int:
         restarts: deque[float] = deque()
         while True:
+            refused = not self._stops and self._is_refused()
+            if self._stops:
+                say("stopped, as asked")
+                return 0
+            if refused:
+                return 1
             started = time.monotonic()
             # A session of its own: Ctrl-C is for this program, and whatever the server leaves can be found and ended.
-            child = subprocess.Popen(self.command, cwd=self.folder, start_new_session=True)
+            child = subprocess.Popen(self.command, cwd=self.folder, env=self.environment, start_new_session=True)
             say(f"started pid {child.pid}: {' '.join(self.command)}")
             reason = self._watch(child)
             end_group(child, STOP_TIMEOUT_S if self._stops else 0.0)
@@ -122,9 +138,16 @@ class Supervisor:
                 f"(restart {len(restarts)} of {self.limits.max_restarts} in {self.limits.window_s:.0f} s)"
             )
             remove_stale_pid_file()
-            if self._wait(wait_s):
-                say("stopped, as asked")
-                return 0
+            self._wait(wait_s)
+
+    def _is_refused(self) -> bool:
+        """Verify the archive, which a restart reads anew and may find changed, and say what came of it."""
+        try:
+            say(f"{ARCHIVE}: {self.verify().summary}")
+        except ArchiveRefusedError as error:
+            say(f"REFUSED: {error}. Nothing was started and nothing serves")
+            return True
+        return False
 
     def _watch(self, child: subprocess.Popen[bytes]) -> str:
         """Wait until the child ends, serves no longer or a stop is asked for; return what happened."""
@@ -140,12 +163,11 @@ class Supervisor:
             time.sleep(POLL_S)
         return "ended" if child.returncode in (0, None) else f"ended with status {child.returncode}"
 
-    def _wait(self, seconds: float) -> bool:
-        """Wait, and return whether a stop was asked for meanwhile."""
+    def _wait(self, seconds: float) -> None:
+        """Wait, until a stop is asked for at most."""
         end = time.monotonic() + seconds
         while not self._stops and time.monotonic() < end:
             time.sleep(min(POLL_S, seconds))
-        return self._stops
 
 
 def end_group(child: subprocess.Popen[bytes], patience_s: float) -> None:
@@ -207,18 +229,27 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument(
         "--unready-s", type=float, default=default.unready_s, help="no loaded model for so long (default: %(default)s)"
     )
-    parser.add_argument("--folder", type=Path, default=root, help="where config.properties and model_store lie")
+    parser.add_argument(
+        "--folder", type=Path, default=root, help="where config.properties, model_store and .keys/trusted lie"
+    )
     parser.add_argument("command", nargs="*", help="after --: what to run (default: torchserve with the settings here)")
     options = parser.parse_args(arguments)
+    folder, bin_dir = options.folder, Path(sys.executable).parent
     try:
         limits = Limits(options.max_restarts, options.window_s, options.unready_s)
-        management = read_settings(options.folder).management
-    except (ValueError, SettingsError) as error:
+        management = read_settings(folder).management
+        environment = server_environment(os.environ, bin_dir)
+    except (ValueError, SettingsError, ServerError, JavaError) as error:
         print(f"supervise: {error}", file=sys.stderr)
         return 2
-    program = Path(sys.executable).with_name("torchserve")
-    command = options.command or [str(program), "--foreground", *START_COMMAND.split()]
-    return Supervisor(command, limits, lambda: is_loaded(management), options.folder).run()
+    return Supervisor(
+        options.command or [str(bin_dir / "torchserve"), "--foreground", *START_COMMAND.split()],
+        limits,
+        verify=lambda: verify_archive(folder / ARCHIVE, folder / TRUSTED_KEYS),
+        is_serving=lambda: is_loaded(management),
+        folder=folder,
+        environment=environment,
+    ).run()
 
 
 if __name__ == "__main__":

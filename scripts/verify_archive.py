@@ -32,10 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArchiveRefusedError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{options.archive}: model {verified.model_version}, {verified.num_files} files as signed by "
-        f"{verified.key_name} ({verified.key_id})"
-    )
+    print(f"{options.archive}: {verified.summary}")
     return 0
 
 

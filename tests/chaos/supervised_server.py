@@ -14,6 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from export.signing import KEYS
+from server_settings import ARCHIVE
+from tests.scripts.signed_archive import seal
 from tests.serving.torchserve_process import (
     ENVIRONMENT_KEPT,
     REPOSITORY,
@@ -45,16 +48,16 @@ class SupervisedServer:
 
     @classmethod
     def start(cls, root: Path, ports: Ports) -> SupervisedServer:
-        """Start the supervisor; the server is not ready yet."""
+        """Sign the root's archive and start the supervisor; the server is not ready yet."""
         temp = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp" if os.path.isdir("/tmp") else None))
         inherited = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
         scripts = Path(sys.executable).parent
         environment = {**inherited, "TMPDIR": str(temp), "TEMP": str(temp)}
         environment["PATH"] = f"{scripts}{os.pathsep}{environment.get('PATH', os.defpath)}"
         (root / "logs").mkdir(exist_ok=True)
-        (
-            root / "logs" / "console.log"
-        ).touch()  # where TorchServeProcess looks; ours is outside, for a full disk's sake
+        # Where TorchServeProcess looks; ours is outside, for a full disk's sake.
+        (root / "logs" / "console.log").touch()
+        seal(root / ARCHIVE, root / KEYS)
         with (root / "console.log").open("ab") as console:
             supervisor = subprocess.Popen(
                 [sys.executable, str(SUPERVISE), "--folder", str(root), "--max-restarts", "20"],

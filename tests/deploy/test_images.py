@@ -13,6 +13,8 @@ from gateway_config import TEMPLATES
 from gateway_settings import GatewaySettings, read_gateway_settings
 from image_build import BASE_IMAGE, Builder, BuildError
 from image_file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
+from image_run import STOP_S
+from supervise import STOP_TIMEOUT_S
 from tests.conftest import ROOT
 
 STAGES = {stage.name: stage for stage in read_dockerfile(ROOT / "Dockerfile")}
@@ -57,10 +59,9 @@ def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_c
     assert not re.search(r"\b(gcc|g\+\+|build-essential|pip|curl|wget|git|python3-venv|openssh)\b", installed)
 
 
-def test_server_when_it_starts_then_without_snapshots_and_in_the_foreground() -> None:
-    words = " ".join(STAGES["server"].words("CMD")).split()
-    assert {"--foreground", "--ncs", "--ts-config"} <= set(words)
-    assert "exec" in words or words[0] != "sh"  # a shell between the init and the server would swallow signals
+def test_server_when_it_starts_then_under_the_supervisor_which_gets_the_signals_itself() -> None:
+    assert STAGES["server"].words("CMD") == ["python", "scripts/supervise.py"]  # no shell between it and the init
+    assert STOP_TIMEOUT_S < STOP_S <= float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
 
 
 @pytest.mark.parametrize("name", FINAL)

@@ -8,7 +8,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from export.signing import PUBLIC_KEY, TRUSTED, sign
+from export.signing import KEYS, PUBLIC_KEY, TRUSTED, sign
+from server_settings import ARCHIVE, CONFIG
 
 MANIFEST = {
     "createdOn": "25/11/2026 12:00:00",
@@ -83,3 +84,11 @@ def seal(archive: Path, keys: Path, files: Mapping[str, bytes] | None = None, **
 
 def public_key(keys: Path) -> Path:
     return keys / TRUSTED / PUBLIC_KEY
+
+
+def make_signed_folder(folder: Path) -> Path:
+    """Give a folder a signed archive, the key that signed it, and settings of free defaults; return the archive."""
+    archive = write_zip(folder / ARCHIVE)
+    seal(archive, folder / KEYS)
+    (folder / CONFIG).write_text("", encoding="utf-8")
+    return archive

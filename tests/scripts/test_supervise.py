@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 import supervise
+from archive_signature import Verified
 from supervise import Limits, Supervisor
 from tests.conftest import ROOT
+from tests.scripts.signed_archive import make_signed_folder
 
 PATIENCE_S = 60.0
 # Notes its start, gives birth to a child that would outlive it, and waits.
@@ -28,6 +30,8 @@ with open(sys.argv[1], "a") as file:
     print(child.pid, file=file, flush=True)
 {then}
 """
+
+VERIFIED = Verified("1", "builder", "0123456789abcdef", "0" * 64, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +62,7 @@ def is_gone(pid: int) -> bool:
 
 def test_a_server_that_always_dies_is_given_up_loudly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     starts = tmp_path / "starts"
-    supervisor = Supervisor(command(starts, "sys.exit(3)"), Limits(max_restarts=2), folder=tmp_path)
+    supervisor = Supervisor(command(starts, "sys.exit(3)"), Limits(max_restarts=2), lambda: VERIFIED, folder=tmp_path)
     assert supervisor.run() == 1
     assert len(pids(starts)) == 3
     said = capsys.readouterr().err
@@ -70,7 +74,7 @@ def test_a_server_that_always_dies_is_given_up_loudly(tmp_path: Path, capsys: py
 
 def test_a_server_that_is_killed_is_started_again_without_its_old_children(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
-    supervisor = Supervisor(command(starts, "time.sleep(300)"), Limits(), folder=tmp_path)
+    supervisor = Supervisor(command(starts, "time.sleep(300)"), Limits(), lambda: VERIFIED, folder=tmp_path)
     ended: list[int] = []
 
     def kill_then_stop() -> None:
@@ -94,6 +98,7 @@ def test_a_server_that_lives_and_does_not_serve_is_started_again(
     supervisor = Supervisor(
         command(starts, "time.sleep(300)"),
         Limits(max_restarts=1, unready_s=1.0),
+        lambda: VERIFIED,
         is_serving=lambda: False,
         folder=tmp_path,
         watch_every_s=0.1,
@@ -106,13 +111,17 @@ def test_a_server_that_lives_and_does_not_serve_is_started_again(
 
 def test_the_supervisor_when_terminated_stops_its_children_and_ends_with_0(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
-    arguments = [sys.executable, str(ROOT / "scripts" / "supervise.py"), "--", *command(starts, "time.sleep(300)")]
-    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    make_signed_folder(tmp_path)
+    arguments = [sys.executable, str(ROOT / "scripts" / "supervise.py"), "--folder", str(tmp_path)]
+    arguments += ["--", *command(starts, "time.sleep(300)")]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: len(pids(starts)) == 1)
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
         assert process.stderr is not None
-        assert "stopped, as asked" in process.stderr.read()
+        said = process.stderr.read()
+        assert said.index("model 1, 5 files as signed by this-machine") < said.index("started pid")
+        assert "stopped, as asked" in said
     wait_until(lambda: is_gone(pids(starts)[0]))
 
 

@@ -249,7 +249,7 @@ def traversal_archive(server: TorchServeProcess) -> str:
             else:
                 assert entry == "bundle/harmless", f"an archive with {entry} was taken"
     assert refused == len(names) + 1, "the harmless one was refused, too: this proves nothing"
-    return f"{refused} of {refused} refused by scripts/verify_archive.py, which make serve and the image ask first"
+    return f"{refused} of {refused} refused by scripts/archive_zip.py, which make serve and the supervisor ask first"
 
 
 def stream_call(server: TorchServeProcess) -> str:
