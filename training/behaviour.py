@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.answer_sources import ENGINES, AnswerSource, ask, open_source
+from training.answer_sources import AnswerSource, ask, open_source
+from training.arguments import add_source, command
 from training.base_encoder import BaseEncoderError
 from training.behaviour_table import behaviour_table
 from training.errors import DatasetError, TrainingError
@@ -185,17 +186,9 @@ def _failures(cases: Sequence[Case], report: Mapping[str, Any]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.behaviour",
-        description="Ask a model own-written sentences whose answers are known, and state the pass rates.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
-    source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")
-    source.add_argument("--server", metavar="URL", help="running server, such as http://127.0.0.1:8080")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of --bundle (default: %(default)s)")
+    about = "Ask a model own-written sentences whose answers are known, and state the pass rates."
+    parser = command("behaviour", about, EXAMPLE)
+    add_source(parser)
     parser.add_argument("--cases", type=Path, default=CASES, metavar="FOLDER", help="default: tests/behaviour")
     parser.add_argument("--failures", action="store_true", help="print the cases that fail")
     output = Path("reports/behaviour.json")

@@ -8,6 +8,15 @@ from typing import Any
 from training.report_tables import table
 
 
+def behaviour_text(report: Mapping[str, Any]) -> str:
+    """Return what the kinds are, and how many cases of all pass."""
+    return (
+        "Own-written sentences whose answers are known (tests/behaviour): the label is right; a change that does not "
+        f"matter moves the score by at most {report['invariance_tolerance']}; a change that matters moves it the right "
+        f"way. {report['passed']} of {report['cases']} cases pass."
+    )
+
+
 def behaviour_table(report: Mapping[str, Any]) -> str:
     """Return one row a kind and capability, as Markdown."""
     rows = []

@@ -18,7 +18,7 @@ from training.encoding import TweetEncoder
 from training.errors import DatasetError
 from training.exclusions import without_excluded
 from training.labels import KAGGLE, T6, T26
-from training.make_dataset import COLUMNS, TABLE_FILE
+from training.make_dataset import COLUMNS, TABLE_FILE, check_prepared
 from training.soft_targets import crowd_shares, soft_targets
 from training.splits import (
     CALIBRATION,
@@ -37,6 +37,7 @@ DEV_DISTINCT = "dev_distinct"
 DEV_T6 = "dev_crisislex_t6"
 DEV_T6_PER_EVENT = 500
 Parts = Mapping[str, pd.DataFrame]
+_checked: set[tuple[str, int, int]] = set()  # path, mtime in ns and bytes of the tables whose values were found right
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,8 @@ def read_table(data_dir: Path) -> pd.DataFrame:
     """Return the prepared table.
 
     Raises:
-        DatasetError: it is missing, damaged or has other columns.
+        DatasetError: it is missing, damaged, has other columns, or a value that the schema refuses; names column and
+            rows.
     """
     path = data_dir / TABLE_FILE
     if not path.is_file():
@@ -228,4 +230,9 @@ def read_table(data_dir: Path) -> pd.DataFrame:
         raise DatasetError(
             f"{path} has columns {list(table.columns)}; expected {list(COLUMNS)}; prepare the data again"
         )
+    status = path.stat()
+    version = (str(path.resolve()), status.st_mtime_ns, status.st_size)
+    if version not in _checked:  # seconds on the whole table, and a search reads it once a trial
+        check_prepared(table, str(path))
+        _checked.add(version)
     return table

@@ -15,7 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from training import answer_sources
-from training.answer_sources import ENGINES, AnswerError, AnswerSource, ask
+from training.answer_sources import AnswerError, AnswerSource, ask
+from training.arguments import add_resamples, add_source, command, count, names
+from training.attached_reports import ATTACHED, read_attached
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.baselines import NAMES, make_baseline
 from training.data_lock import LOCK_FILE, read_lock
@@ -30,11 +32,11 @@ from training.evaluation_rows import (
     evaluation_rows,
     prepared_folder,
 )
-from training.metrics import RESAMPLES
 from training.model import FACTS_FILE, AdapterError
 from training.model_card import model_card
-from training.plots import plot_events, plot_split
-from training.report_tables import report_markdown, results_table
+from training.plots import plot_events, plot_learning_curve, plot_split
+from training.report_markdown import report_markdown
+from training.report_tables import results_table
 from training.seed_spread import seed_spread, spread_table
 from training.submission import write_submission
 from tweetclf.errors import TweetClfError
@@ -49,6 +51,10 @@ EXAMPLE = """examples:
   python -m training.evaluate --bundle build/bundle --baselines none
   python -m training.evaluate --server http://127.0.0.1:8080 --splits kaggle_random --limit 500
   python -m training.evaluate --card docs/model_card.md             and the model card with the figures
+  python -m training.evaluate --seeds docs/evaluation/seeds.json    with the deviation over seeds (training.seeds)
+  python -m training.evaluate --generalisation reports/generalisation/generalisation.json \\
+      --behaviour docs/evaluation/behaviour.json --seeds docs/evaluation/seeds.json \\
+      --output docs/evaluation --card docs/model_card.md            all of it, as committed
   python -m training.evaluate --spread runs/*/report.json           mean and deviation over trainings of several seeds
   python -m training.evaluate --predict test.csv submission.csv     a Kaggle submission, no evaluation
 """
@@ -95,7 +101,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     settings, seed = data_settings(facts)
     rows = evaluation_rows(table_dir, base / TOKENIZER_FILE, settings, seed, options.splits, options.limit)
     _check_places(options, facts, source.model_version)
-    attached = _attached(options, source.model_version)
+    data = read_lock(table_dir / LOCK_FILE)
+    given = {name: getattr(options, name) for name in ATTACHED}
+    attached = read_attached(given, source.model_version, facts, data)
     scored, speed = _score(source, rows, options.baselines, base, work)
     report: dict[str, Any] = {
         "source": {"kind": source.kind, "name": source.name, "model_version": source.model_version}
@@ -106,7 +114,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "limit": options.limit,
         "baselines": list(options.baselines),
         "method": method_report(options.resamples, options.seed),
-        "data": read_lock(table_dir / LOCK_FILE),
+        "data": data,
         "t26_rows_left_out_as_near_duplicates": rows.left_out,
         **splits_report(rows, scored, options.resamples, options.seed, (facts or {}).get("risks")),
     }
@@ -131,31 +139,6 @@ def training_facts(options: argparse.Namespace, source: AnswerSource) -> dict[st
         return None
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts if facts["model_version"] == source.model_version else None
-
-
-def _attached(options: argparse.Namespace, version: str) -> dict[str, Any]:
-    """Return the reports of other commands that shall stand beside this one.
-
-    Raises:
-        TrainingError: one is not there, is no such report, or is of another model.
-    """
-    found: dict[str, Any] = {}
-    for name, needed in (("generalisation", "cases"), ("behaviour", "kinds")):
-        path: Path | None = getattr(options, name)
-        if path is None:
-            continue
-        try:
-            found[name] = json.loads(path.read_text(encoding="utf-8"))
-            found[name][needed]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{path} is no report of {name} ({type(error).__name__}); expected the file that "
-                f"`python -m training.{name}` writes"
-            ) from error
-        other = found[name].get("source", {}).get("model_version", version)
-        if other != version:
-            raise TrainingError(f"{path} is of model {other}, asked is {version}; expected one model; make it again")
-    return found
 
 
 def _check_places(options: argparse.Namespace, facts: Mapping[str, Any] | None, version: str) -> None:
@@ -196,11 +179,15 @@ def _score(
 
 
 def _plot(folder: Path, rows: EvaluationRows, scored: Scored, report: Mapping[str, Any]) -> list[str]:
-    names = []
+    written = []
     for split, part in rows.splits.items():
         targets = part["target"].to_numpy(dtype=np.int64)
-        names += plot_split(folder, split, system_scores(part, scored), targets, report["splits"][split]["decision"])
-    return [*names, plot_events(folder, report["t26_events"])] if report["t26_events"] else names
+        written += plot_split(folder, split, system_scores(part, scored), targets, report["splits"][split]["decision"])
+    if report["t26_events"]:
+        written.append(plot_events(folder, report["t26_events"]))
+    if "generalisation" in report:
+        written += plot_learning_curve(folder, report["generalisation"]["cases"])
+    return written
 
 
 def _note(facts: Mapping[str, Any] | None, version: str) -> str:
@@ -221,32 +208,25 @@ def _write_card(options: argparse.Namespace, report: Mapping[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
-        description="Judge a model on tweets that it was not trained on, beside baselines fitted on the same tweets; "
-        "write report.json, report.md and plots.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command(
+        "evaluate",
+        "Judge a model on tweets that it was not trained on, beside baselines fitted on the same tweets; write "
+        "report.json, report.md and plots.",
+        EXAMPLE,
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
-    source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")
-    source.add_argument("--server", metavar="URL", help="running server, such as http://127.0.0.1:8080")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of --bundle (default: %(default)s)")
+    add_source(parser)
     data = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT))
     parser.add_argument("--data", type=Path, default=data, metavar="FOLDER", help=f"raw tweets (or {DATA_VARIABLE})")
     parser.add_argument("--output", type=Path, default=Path("reports/evaluation"), help="default: %(default)s")
-    parser.add_argument("--splits", type=_names(SPLITS), default=list(SPLITS), help=f"of {','.join(SPLITS)}")
+    parser.add_argument("--splits", type=names(SPLITS), default=list(SPLITS), help=f"of {','.join(SPLITS)}")
     parser.add_argument(
-        "--baselines", type=_names(NAMES), default=list(NAMES), help=f'of "{",".join(NAMES)}", or none (default: all)'
+        "--baselines", type=names(NAMES), default=list(NAMES), help=f'of "{",".join(NAMES)}", or none (default: all)'
     )
-    parser.add_argument("--limit", type=_count, default=0, help="at most so many rows a split (default: all)")
-    parser.add_argument(
-        "--resamples", type=_positive, default=RESAMPLES, help="of the bootstrap (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--limit", type=count, default=0, help="at most so many rows a split (default: all)")
+    add_resamples(parser)
+    parser.add_argument("--seed", type=count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card too")
-    for name in ("generalisation", "behaviour"):
+    for name in ATTACHED:
         what = f"report of `python -m training.{name}` to include"
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="write a submission")
@@ -263,29 +243,6 @@ def _parser() -> argparse.ArgumentParser:
         "--work", type=Path, default=Path("build/evaluation"), help="what can be made again (default: %(default)s)"
     )
     return parser
-
-
-def _names(allowed: Sequence[str] | Mapping[str, str]) -> Any:
-    def parse(value: str) -> list[str]:
-        names = [] if value == "none" else [name.strip() for name in value.split(",")]
-        unknown = [name for name in names if name not in allowed]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is unknown; expected some of {', '.join(allowed)}")
-        return [name for name in allowed if name in names]
-
-    return parse
-
-
-def _count(value: str) -> int:
-    if not value.isdecimal():
-        raise argparse.ArgumentTypeError(f"{value!r} is no count; expected a whole number from 0 on")
-    return int(value)
-
-
-def _positive(value: str) -> int:
-    if not _count(value):
-        raise argparse.ArgumentTypeError("0 resamples make no interval; expected at least 1")
-    return int(value)
 
 
 if __name__ == "__main__":

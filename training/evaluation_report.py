@@ -77,7 +77,8 @@ def splits_report(
     keywords = rows.train.loc[rows.train["source"] == KAGGLE, "keyword"].unique().tolist()
     found = {}
     for name, part in rows.splits.items():
-        found[name] = {"what": SPLITS[name], **_counts(part), **_systems(part, scored, resamples, seed)}
+        found[name] = {"what": SPLITS[name], **_counts(part), "disputed_share": _disputed(part)}
+        found[name] |= _systems(part, scored, resamples, seed)
         found[name]["decision"] = decision_report(part, scored)
         if risks is not None:
             found[name]["risks"] = risks_report(part, scored, risks)
@@ -109,6 +110,7 @@ def method_report(resamples: int, seed: int) -> dict[str, Any]:
         "ece_note": "an ECE is never below 0 by chance: resamples lie above the value, few rows raise both",
         "nll": f"nats; scores clipped to [{CLIP}, {1 - CLIP}], half a step of the served four decimals",
         "pr_auc": "average precision of disaster, without interpolation",
+        "error_share_interval": f"{_CONFIDENCE * 100:.0f} %, exact (Clopper and Pearson)",
     }
 
 
@@ -231,6 +233,12 @@ def _targets(part: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _groups(part: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray(pd.factorize(part["group"])[0], dtype=np.int64)
+
+
+def _disputed(part: pd.DataFrame) -> float | None:
+    """Return the share of rows whose crowd was not of one mind, of those whose agreement is known; None for none."""
+    known = part["agreement"].dropna()
+    return round(float((known < 1).mean()), 4) if len(known) else None
 
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:

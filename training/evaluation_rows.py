@@ -31,8 +31,7 @@ SPLITS: Mapping[str, str] = {
     "contradictions included, as its test file is made",
     KAGGLE_DISTINCT: "the distinct texts of kaggle_random, with the label that equal texts agree on",
     T6_DEV: "CrisisLexT6, distinct texts of the dev part of the recipe's events",
-    T26_UNSEEN: "CrisisLexT26, distinct texts of the events that were not trained on; about nine in ten positive: read "
-    "ROC-AUC",
+    T26_UNSEEN: "CrisisLexT26, distinct texts of the events that were not trained on; few are negative: read ROC-AUC",
     T26_ENGLISH: "the tweets of crisislex_t26 that are guessed to be English",
 }
 

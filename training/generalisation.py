@@ -28,6 +28,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from training.answer_sources import Answers, ask, open_model
+from training.arguments import add_resamples, command, names
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.baselines import TfIdf
 from training.data_lock import LOCK_FILE, read_lock
@@ -276,26 +277,15 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _kinds(value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in KINDS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is unknown; expected some of {', '.join(KINDS)}")
-    return names
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.generalisation",
-        description="Train the recipe without a kind of tweets and judge it on that kind; and on shares of its tweets.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Train the recipe without a kind of tweets and judge it on that kind; and on shares of its tweets."
+    parser = command("generalisation", about, EXAMPLE)
     parser.add_argument("overrides", nargs="*", help="of the training, as Hydra takes them")
-    parser.add_argument("--cases", type=_kinds, default=list(KINDS), help=f"of {','.join(KINDS)} (default: all)")
+    parser.add_argument("--cases", type=names(KINDS), default=list(KINDS), help=f"of {','.join(KINDS)} (default: all)")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     output = Path("reports/generalisation")
     parser.add_argument("--output", type=Path, default=output, help="default: %(default)s")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
+    add_resamples(parser)
     return parser
 
 

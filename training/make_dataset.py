@@ -22,7 +22,7 @@ from training.download import download
 from training.duplicates import group_near_duplicates, majority_targets
 from training.errors import DatasetError
 from training.raw_tables import RawTable, RawTweet, read_folder
-from training.table_schemas import PREPARED_SCHEMA, TIE, find_failures
+from training.table_schemas import PREPARED_SCHEMA, TIE, failures_text, find_failures
 from training.whole_files import require_space, written_whole
 from tweetclf.text import NORMALISER_VERSION, has_content, normalise
 
@@ -141,13 +141,13 @@ def prepare(tables: Sequence[RawTable]) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def check_prepared(table: pd.DataFrame, name: str) -> None:
-    """Raise DatasetError when a prepared table breaks its schema; names table, row and column.
+    """Raise DatasetError when a prepared table breaks its schema; names table, rows (from 0) and columns.
 
     Source: the schema is `training.table_schemas.PREPARED_SCHEMA`.
     """
-    failures = find_failures(PREPARED_SCHEMA, table)
+    failures = find_failures(PREPARED_SCHEMA, table.reset_index(drop=True))
     if failures:
-        raise DatasetError(f"{name} {failures[0]}; and {len(failures) - 1} more; prepare the data again")
+        raise DatasetError(f"{name} {failures_text(failures)}; prepare the data again")
 
 
 def _usable(tables: Sequence[RawTable]) -> tuple[list[RawTweet], list[str], dict[str, dict[str, int]]]:

@@ -13,20 +13,23 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from training.behaviour_table import behaviour_table
+from training.behaviour_table import behaviour_table, behaviour_text
 from training.errors import TrainingError
-from training.model_card_sentences import SENTENCES
+from training.model_card_sentences import EVALUATION_SENTENCES, SENTENCES
+from training.provenance_table import provenance_table
 from training.report_tables import (
     calibration_table,
     decision_table,
     events_table,
     gains_table,
     generalisation_table,
+    generalisation_text,
     results_table,
     risks_table,
     shown,
     slices_table,
 )
+from training.seeds import seeds_table
 
 TEMPLATE_FILE = "model_card_template.md"
 _PLACE = re.compile(r"\{\{\s*(.+?)\s*\}\}")
@@ -39,8 +42,9 @@ _TABLES: Mapping[str, Callable[..., str]] = {
     "decisions": decision_table,
     "slices": slices_table,
     "risks": lambda report: risks_table(report) or _NOT_MEASURED,
-    "generalisation": lambda report: _optional(generalisation_table, report, "generalisation"),
-    "behaviour": lambda report: _optional(behaviour_table, report, "behaviour"),
+    "generalisation": lambda report: _optional(generalisation_text, generalisation_table, report, "generalisation"),
+    "behaviour": lambda report: _optional(behaviour_text, behaviour_table, report, "behaviour"),
+    "seeds": lambda report: seeds_table(report["seeds"]) if "seeds" in report else _NOT_MEASURED,
 }
 _FORMS: Mapping[str, Callable[[Any], str]] = {
     "text": str,
@@ -77,7 +81,8 @@ def model_card(evaluation: Mapping[str, Any], training: Mapping[str, Any], templ
         )
     if template is None:
         template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
-    tables = {name: partial(table, evaluation) for name, table in _TABLES.items()}
+    tables: dict[str, Callable[..., str]] = {name: partial(table, evaluation) for name, table in _TABLES.items()}
+    tables["provenance"] = partial(provenance_table, training)
     return fill_template(template, {"evaluation": evaluation, "training": training}, tables)
 
 
@@ -107,7 +112,7 @@ def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[st
                 f"{{{{{place}}}}}: {error} is not there; expected one of {list(tables)} and a split"
             ) from error
     if place.startswith("sentence "):
-        return _sentence(place, facts["training"])
+        return _sentence(place, facts)
     path, _, form = place.partition("|")
     value: Any = facts
     for step in path.strip().split("/"):
@@ -123,15 +128,22 @@ def _fill(place: str, facts: Mapping[str, Mapping[str, Any]], tables: Mapping[st
         raise CardError(f"{{{{{place}}}}}: {type(value).__name__} has no form {form.strip()!r}") from error
 
 
-def _sentence(place: str, training: Mapping[str, Any]) -> str:
+def _sentence(place: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
     name = place.split(maxsplit=1)[1]
+    if name in EVALUATION_SENTENCES:
+        return EVALUATION_SENTENCES[name](facts["evaluation"])
     if name not in SENTENCES:
-        raise CardError(f"{{{{{place}}}}}: expected one of {list(SENTENCES)}")
+        raise CardError(f"{{{{{place}}}}}: expected one of {[*SENTENCES, *EVALUATION_SENTENCES]}")
     try:
-        return SENTENCES[name](training)
+        return SENTENCES[name](facts["training"])
     except KeyError as error:
         raise CardError(f"{{{{{place}}}}}: training.json lacks {error}; train again") from error
 
 
-def _optional(fill: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any], part: str) -> str:
-    return fill(report[part]) if part in report else _NOT_MEASURED
+def _optional(
+    text: Callable[[Mapping[str, Any]], str],
+    fill: Callable[[Mapping[str, Any]], str],
+    report: Mapping[str, Any],
+    part: str,
+) -> str:
+    return f"{text(report[part])}\n\n{fill(report[part])}" if part in report else _NOT_MEASURED

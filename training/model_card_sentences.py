@@ -1,11 +1,16 @@
-"""Sentences of the model card that depend on how the model was trained."""
+"""Sentences of the model card that depend on how the model was trained, and on what was measured beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from training.evaluation_rows import KAGGLE_RANDOM
+from training.seeds import seeds_text
+from training.splits import TRAIN
+
 Training = Mapping[str, Any]
+Evaluation = Mapping[str, Any]
 
 
 def trained_part(training: Training) -> str:
@@ -24,6 +29,8 @@ def cost(training: Training) -> str:
     text = f"{seconds / 60:.0f} minutes"
     if training.get("teacher_seconds"):
         text += f" ({training['teacher_seconds'] / 60:.0f} of them for the teachers)"
+    elif training["recipe"]["data"].get("teacher_weight", 0):
+        text += " (its teachers' scores were kept from an earlier training and are not counted)"
     text += f"; accelerator {trainer['accelerator']}, {trainer['threads']} thread(s), {trainer['precision']}"
     spent = training.get("cost")
     if spent is None:
@@ -97,7 +104,53 @@ def scaling(training: Training) -> str:
     return f"{text}, fitted on {training['calibration']['n']:,} tweets that are in neither training nor figures"
 
 
+def read_rows(training: Training) -> str:
+    """Return how many rows an epoch reads, by collection."""
+    rows = training["rows"][TRAIN]
+    text = f"{sum(rows.values()):,} rows are read in each epoch ({', '.join(f'{n} {k:,}' for n, k in rows.items())}"
+    repeats = training["recipe"]["data"].get("kaggle_repeats", 1)
+    return f"{text}; Kaggle's each {repeats} times)" if repeats > 1 else f"{text})"
+
+
+def risk_range(training: Training) -> str:
+    """Return which limits of errors the model has thresholds for."""
+    limits = [entry["max_error_share"] for entry in training["risks"]["decided"]]
+    return f"{min(limits):.0%} to {max(limits):.0%}"
+
+
+def seeds(evaluation: Evaluation) -> str:
+    """Return what seeds move, or that it was not measured."""
+    chance = "The intervals count chance of the rows only."
+    if "seeds" not in evaluation:
+        return f"One training, one seed. {chance} What another seed would move was not measured."
+    return f"{chance} {seeds_text(evaluation['seeds'])}"
+
+
+def label_ceiling(evaluation: Evaluation) -> str:
+    """Return how far the labels themselves are in doubt."""
+    split = evaluation["splits"][KAGGLE_RANDOM]
+    share = split.get("disputed_share")
+    if share is None:
+        return "The labels themselves cap every figure; how far the crowd agreed on them was not at hand."
+    return (
+        f"The labels themselves cap every figure: the crowd was not of one mind on {share:.0%} of the "
+        f"{split['rows']:,} rows of kaggle_random."
+    )
+
+
 SENTENCES = {
     sentence.__name__: sentence
-    for sentence in (trained_part, cost, crowd, teachers, other_collections, exclusions, guarantee, scaling)
+    for sentence in (
+        trained_part,
+        cost,
+        crowd,
+        teachers,
+        other_collections,
+        exclusions,
+        guarantee,
+        scaling,
+        read_rows,
+        risk_range,
+    )
 }
+EVALUATION_SENTENCES = {sentence.__name__: sentence for sentence in (seeds, label_ceiling)}

@@ -78,6 +78,39 @@ def plot_events(folder: Path, events: Mapping[str, Any]) -> str:
     return _save(figure, folder, "crisislex_t26-events.png")
 
 
+def plot_learning_curve(folder: Path, cases: Mapping[str, Any]) -> list[str]:
+    """Write F1 and ROC-AUC on Kaggle's dev rows against the number of training tweets, with intervals.
+
+    Args:
+        folder: is there.
+        cases: of `python -m training.generalisation`; those named curve:SHARE are drawn.
+
+    Returns:
+        The file's name, or nothing where fewer than two shares were trained: a point is no curve.
+    """
+    found = [case for name, case in cases.items() if name.startswith("curve:")]
+    if len(found) < 2:
+        return []
+    found.sort(key=lambda case: sum(case["trained_rows"].values()))
+    counts = [sum(case["trained_rows"].values()) for case in found]
+    figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+    for axes, metric, heading in zip(figure.subplots(1, 2), ("f1", "roc_auc"), ("F1", "ROC-AUC"), strict=True):
+        for colour, system in zip(COLOURS, found[0]["systems"], strict=False):
+            estimates = [case["systems"][system][metric] for case in found]
+            values = [np.nan if entry["value"] is None else entry["value"] for entry in estimates]
+            axes.plot(counts, values, "o-", color=colour, label=system, markersize=4, linewidth=1.4)
+            for count, entry in zip(counts, estimates, strict=True):
+                if entry["low"] is not None:
+                    axes.plot((count, count), (entry["low"], entry["high"]), color=colour, linewidth=1, alpha=0.6)
+        axes.set(xscale="log", xlabel="tweets trained on, repeats counted", ylabel=f"{heading}, 95 % interval")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts], fontsize=8)
+        axes.minorticks_off()
+        axes.set_title(f"Learning curve: {heading}, n = {found[0]['rows']}")
+        _clean(axes)
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+    return [_save(figure, folder, "learning-curve.png")]
+
+
 def _confusion(axes: Axes, score: Floats, targets: Labels, split: str) -> None:
     counts = confusion_matrix(targets, score >= 0.5, labels=[0, 1])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

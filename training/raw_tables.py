@@ -16,10 +16,9 @@ import pandas as pd
 
 from training.errors import DatasetError
 from training.labels import KAGGLE, LABEL_MAP, T6, T26
-from training.table_schemas import AGREEMENT, RAW_SCHEMAS, find_failures
+from training.table_schemas import AGREEMENT, MAX_SHOWN_FAILURES, RAW_SCHEMAS, failures_text, find_failures
 
 MAX_SKIPPED_SHARE = 0.01
-MAX_SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,7 @@ def _checked(path: Path, kind: str) -> pd.DataFrame:
     values = _frame(path, kind)
     failures = find_failures(RAW_SCHEMAS[kind], values)
     if failures:
-        shown = [str(failure) for failure in failures[:MAX_SHOWN_FAILURES]]
-        more = f"; and {len(failures) - len(shown)} more" if len(failures) > len(shown) else ""
-        raise DatasetError(f"{path.name} {'; '.join(shown)}{more}; correct the file or fetch it again")
+        raise DatasetError(f"{path.name} {failures_text(failures)}; correct the file or fetch it again")
     return values
 
 

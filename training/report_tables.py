@@ -1,11 +1,10 @@
-"""The tables of an evaluation as Markdown, for report.md and the model card."""
+"""The tables of an evaluation as Markdown, for report.md and the model card; `training.report_markdown` joins them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.baselines import DESCRIPTIONS
 from training.evaluation_report import MODEL
 from training.model import LABELS
 
@@ -27,11 +26,6 @@ HEADINGS: Mapping[str, str] = {
 RANKING = ("f1", "precision", "recall", "accuracy", "mcc", "roc_auc", "pr_auc")
 SHOWN_RISKS = (0.03, 0.05, 0.08, 0.1, 0.15)
 SCOPE_NAMES: Mapping[str, str] = {"decided": "all decided", "side": "either side"}
-GENERALISATION_NOTE = (
-    "Other trainings of the recipe, each without what it is judged on: keyword: no Kaggle search word of the judged "
-    "tweets was trained on; event: the recipe without that crisis; collection: Kaggle alone; curve: a share of the "
-    "training tweets, judged on Kaggle's dev part."
-)
 CALIBRATION = ("ece", "ece_positive", "ece_adaptive", "brier", "nll")
 
 
@@ -132,6 +126,18 @@ def risks_table(report: Report) -> str:
     return table(head, rows) if rows else ""
 
 
+def generalisation_text(report: Report) -> str:
+    """Return what the cases are, and in what their recipe differs from the model's where that is known."""
+    text = (
+        "Other trainings of the recipe, each without what it is judged on. keyword: no Kaggle search word of the "
+        "judged tweets was trained on; event: the recipe without that crisis; collection: Kaggle alone; curve: a share "
+        "of the training tweets, judged on Kaggle's dev part."
+    )
+    if different := report.get("recipe_differs"):
+        text += f" Their recipe is not the model's; setting: the model's, theirs: {'; '.join(different)}."
+    return text
+
+
 def generalisation_table(report: Report) -> str:
     """Return one row a held-out training and system, from the file of `python -m training.generalisation`."""
     rows = []
@@ -144,60 +150,6 @@ def generalisation_table(report: Report) -> str:
             rows.append([case, f"{trained:,}", f"{found['rows']:,}", system, *figures, *decided])
     head = ["case", "trained on", "judged", "system", "F1", "accuracy", "ROC-AUC", "ECE", "share decided"]
     return table([*head, "errors among decided"], rows)
-
-
-def report_markdown(report: Report, plots: Sequence[str]) -> str:
-    """Return the whole report for a reader."""
-    source, method = report["source"], report["method"]
-    lines = [
-        f"# Evaluation of {source['model_version']}",
-        "",
-        f"Source: {source['kind']} `{source['name']}`; {report['asked_tweets']} tweets, "
-        f"{report['tweets_per_second']:.0f} a second. {report['training_note']}",
-        "",
-        f"Intervals: {method['interval']}; {method['resamples']} resamples. Labels at {method['threshold']}.",
-        "",
-        "## Results",
-        *(f"- {name}: {found['what']}" for name, found in report["splits"].items()),
-        "",
-        results_table(report),
-        "",
-        "Baselines, fitted on the same rows as the model: "
-        + "; ".join(f"{name}: {what}" for name, what in DESCRIPTIONS.items() if name in report["baselines"])
-        + "."
-        if report["baselines"]
-        else "No baselines were asked for.",
-        "",
-        gains_table(report),
-        "",
-        "## Scores as probabilities",
-        f"ECE: {method['ece']}. ECE, score: {method['ece_positive']}. Adaptive: {method['ece_adaptive']}; "
-        f"{method['ece_note']}. NLL: {method['nll']}.",
-        "",
-        calibration_table(report),
-        "",
-        "## Decisions",
-        "Errors among decided tweets with exact (Clopper-Pearson) 95 % intervals. In hindsight: thresholds chosen on "
-        "these very rows, with the same limit of errors among all decided; what the scores allow, no promise.",
-        "",
-        decision_table(report),
-    ]
-    if risks := risks_table(report):
-        lines += [
-            "",
-            "What other limits (`max_error_share` in handler/model-config.yaml) would have decided here:",
-            "",
-            risks,
-        ]
-    if report["t26_events"]:
-        lines += ["", "## Events of CrisisLexT26", "", events_table(report)]
-    if held_out := report.get("generalisation"):
-        lines += ["", "## Trained without what is judged", "", GENERALISATION_NOTE, "", generalisation_table(held_out)]
-    for split in report["splits"]:
-        lines += ["", f"## Kinds of tweets: {split}", "", slices_table(report, split)]
-    if plots:
-        lines += ["", "## Plots", "", *(f"![{name.removesuffix('.png')}]({name})" for name in plots)]
-    return "\n".join(lines) + "\n"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

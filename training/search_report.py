@@ -1,4 +1,4 @@
-"""What a search found: figures as JSON, and three plots."""
+"""What a search found: figures as JSON, and plots."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from training.plots import COLOURS, DPI
 from training.search import ERROR, FIGURES
+from training.search_parallel import draw_parallel
 from training.trial_sampler import RETRY_OF
 
 FIGURES_FILE = "search.json"
-# Fewer say nothing about any setting; Optuna would answer all the same.
+# Complete trials; fewer say nothing about any setting. Optuna would answer all the same.
 LEAST_FOR_IMPORTANCE = 4
+LEAST_FOR_PARALLEL = 4
 _GREY = "0.6"
 
 
@@ -45,7 +47,7 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Any]:
 
 
 def write_search_report(folder: Path, figures: dict[str, Any]) -> list[Path]:
-    """Write search.json, history.png, checks.png and, where there is something to show, importance.png.
+    """Write search.json, history.png, checks.png; importance.png and parallel.png where there is something to show.
 
     Args:
         folder: is there.
@@ -64,6 +66,11 @@ def write_search_report(folder: Path, figures: dict[str, Any]) -> list[Path]:
         figure = Figure(figsize=(6.4, 0.9 + 0.35 * len(figures["importance"])), layout="constrained")
         _bars(figure.add_subplot(), figures)
         written.append(_save(figure, folder / "importance.png"))
+    complete = [trial for trial in figures["trials"] if trial["state"] == "complete"]
+    if len(complete) >= LEAST_FOR_PARALLEL:
+        figure = Figure(figsize=(2.4 + 1.5 * len(complete[0]["settings"]), 4.4), layout="constrained")
+        draw_parallel(figure, complete, figures["metric"], figures["about"]["space"])
+        written.append(_save(figure, folder / "parallel.png"))
     return written
 
 

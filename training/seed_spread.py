@@ -41,7 +41,7 @@ def seed_spread(paths: Sequence[Path]) -> dict[str, Any]:
             )
     splits = {
         split: {
-            metric: _summary([report["splits"][split]["systems"][MODEL][metric]["value"] for report in reports])
+            metric: summary([report["splits"][split]["systems"][MODEL][metric]["value"] for report in reports])
             for metric in METRICS
         }
         for split in reports[0]["splits"]
@@ -61,7 +61,8 @@ def spread_table(spread: Mapping[str, Any]) -> str:
     return table(["rows of", "trainings", *(HEADINGS[name] for name in SHOWN)], rows)
 
 
-def _summary(values: Sequence[float | None]) -> dict[str, float] | None:
+def summary(values: Sequence[float | None]) -> dict[str, float] | None:
+    """Return mean, sample standard deviation and both ends; None where a training has no such figure."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None

@@ -6,7 +6,7 @@ The schemas judge values; `training.raw_tables` reads the files and judges their
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from training.labels import KAGGLE, LABEL_MAP, T6, T26
 AGREEMENT = "agreement"
 TIE = -1
 MAX_SHOWN_CHARS = 30
+MAX_SHOWN_FAILURES = 5
 # A spreadsheet rounds ids of this length and writes them so: the tweet can no longer be named.
 _FLOAT_ID = re.compile(r"[+-]?\d*\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
 _NOT_FLOAT = "is a number with a fraction: a spreadsheet has rounded it; expected digits only"
@@ -86,7 +87,11 @@ PREPARED_SCHEMA = pa.DataFrameSchema(
         ),
     },
     checks=[
-        pa.Check(lambda table: table["group"].isin(table["id"]), error="group is no id; expected one of the table"),
+        # A set of Python's strings: pandas' own membership of Arrow strings takes seconds on the whole table.
+        pa.Check(
+            lambda table: table["group"].astype(object).isin(set(table["id"].tolist())),
+            error="group is no id; expected one of the table",
+        ),
         pa.Check(
             lambda table: table.groupby("normalised")["group"].transform("nunique") == 1,
             error="equal texts are in several groups; expected one",
@@ -144,6 +149,12 @@ def find_failures(schema: pa.DataFrameSchema, table: pd.DataFrame) -> list[Failu
         # Several checks may refuse one value; the first of them, in the schema's order, says most.
         found.setdefault((row, failure.column or failure.reason), failure)
     return sorted(found.values(), key=lambda failure: failure.row)
+
+
+def failures_text(failures: Sequence[Failure]) -> str:
+    """Return the first MAX_SHOWN_FAILURES failures for a message, and how many more there are."""
+    more = f"; and {len(failures) - MAX_SHOWN_FAILURES} more" if len(failures) > MAX_SHOWN_FAILURES else ""
+    return "; ".join(map(str, failures[:MAX_SHOWN_FAILURES])) + more
 
 
 def shown(value: str) -> str:

@@ -122,3 +122,25 @@ def test_read_table_with_other_columns_is_refused(data_dir: Path) -> None:
     pd.read_parquet(path).drop(columns="group").to_parquet(path)
     with pytest.raises(DatasetError, match="prepare the data again"):
         read_table(data_dir)
+
+
+def test_read_table_with_values_that_the_schema_refuses_names_columns_and_rows(data_dir: Path) -> None:
+    path = data_dir / "tweets.parquet"
+    assert len(read_table(data_dir))  # right as written: what follows is judged anew
+    table = pd.read_parquet(path)
+    table.loc[3, "target"] = 7
+    table.loc[9, "source"] = "elsewhere"
+    table.to_parquet(path)
+    with pytest.raises(DatasetError, match=r"row 3, column target: '7' is no target; .*row 9, column source: 'elsew"):
+        read_table(data_dir)
+    with pytest.raises(DatasetError, match=r"tweets\.parquet row 3"):  # refused again, not remembered as right
+        read_table(data_dir)
+
+
+def test_read_table_of_a_table_that_was_filtered_by_hand_counts_its_rows_from_0(data_dir: Path) -> None:
+    path = data_dir / "tweets.parquet"
+    table = pd.read_parquet(path)
+    table["agreed_target"] = table["agreed_target"].astype("int64")
+    table.set_index(table["id"] + "-copy").to_parquet(path)
+    with pytest.raises(DatasetError, match="column agreed_target: has type int64; expected dtype"):
+        read_table(data_dir)

@@ -139,7 +139,7 @@ def test_predict_when_a_bundle_answers_writes_its_labels(
     [
         (["--splits", "hidden_test"], "'hidden_test' is unknown; expected some of kaggle_random"),
         (["--limit", "-3"], "'-3' is no count"),
-        (["--resamples", "0"], "0 resamples make no interval"),
+        (["--resamples", "0"], "--resamples: 0 is too few; expected at least 1"),
         (["--model", "a", "--bundle", "b"], "not allowed with argument"),
         (["--predict", "test.csv"], "expected 2 arguments"),
     ],

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from training import evaluate, generalisation
+from training import generalisation
 from training.datamodule import DataSettings, read_table
-from training.errors import TrainingError
 from training.generalisation import HeldOutCase, cases
 from training.labels import KAGGLE, T6, T26
 from training.recipe_settings import compose
@@ -104,20 +103,3 @@ def test_main_lists_the_cases_without_training(capsys: pytest.CaptureFixture[str
 def test_main_with_a_wrong_override_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert generalisation.main(["--list", "data.no_such=1"]) == 1
     assert "data.no_such=1 does not fit the configuration" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, r"is no report of behaviour \(FileNotFoundError\)"),
-        ("{}", r"is no report of behaviour \(KeyError\)"),
-        ('{"kinds": {}, "source": {"model_version": "other"}}', "is of model other, asked is mine"),
-    ],
-)
-def test_evaluate_with_a_wrong_attached_report_refuses(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "behaviour.json"
-    if content is not None:
-        path.write_text(content)
-    options = evaluate._parser().parse_args(["--behaviour", str(path)])
-    with pytest.raises(TrainingError, match=message):
-        evaluate._attached(options, "mine")

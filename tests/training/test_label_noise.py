@@ -13,7 +13,8 @@ from training import label_noise
 from training.datamodule import DataSettings, TweetDataModule, read_table
 from training.errors import DatasetError
 from training.exclusions import without_excluded
-from training.label_noise import compare, cross_fitted, exclusions, learnt_rows, read_scores
+from training.label_noise import cross_fitted, exclusions
+from training.label_noise_comparison import compare_divisions, compare_list, learnt_rows
 from training.recipe_settings import compose
 from training.splits import CALIBRATION, DEV, TRAIN, SplitSettings
 
@@ -94,11 +95,28 @@ def test_without_excluded_of_a_wrong_file_says_what_to_do(tmp_path: Path, conten
         without_excluded(_rows()[0], str(path))
 
 
-def test_compare_tells_the_gain_with_an_interval(data_dir: Path) -> None:
-    found = compare(read_table(data_dir), DIVISION, "prune_by_noise_rate", divisions=2, resamples=20)
+def test_compare_divisions_tells_the_gain_with_an_interval(data_dir: Path) -> None:
+    def find(rows: pd.DataFrame) -> list[str]:
+        return [entry["id"] for entry in exclusions(rows, cross_fitted(rows))]
+
+    found = compare_divisions(read_table(data_dir), DIVISION, find, divisions=2, resamples=20)
     assert [entry["split_seed"] for entry in found["divisions"]] == [0, 1]
+    assert found["judged"] == [DEV]
     assert found["gain"]["f1"]["value"] == pytest.approx(found["cleaned"]["f1"] - found["all"]["f1"], abs=1e-4)
     assert found["gain"]["accuracy"]["low"] <= found["gain"]["accuracy"]["high"]
+
+
+def test_compare_list_trains_without_the_listed_rows_and_judges_on_all_that_were_not_trained(data_dir: Path) -> None:
+    table = read_table(data_dir)
+    rows = learnt_rows(table, DIVISION)
+    nothing = compare_list(table, DIVISION, [], resamples=20)
+    assert nothing["gain"]["nll"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert nothing["judged_rows"] == (table["source"] == "kaggle").sum() - len(rows)
+    # Half of one class left out: the scores must move, and only that half is counted.
+    disasters = rows.loc[rows["target"] == 1, "id"].astype(str).tolist()
+    found = compare_list(table, DIVISION, [*disasters[::2], "of another part"], resamples=20)
+    assert found["divisions"][0]["excluded"] == len(disasters[::2])
+    assert found["gain"]["nll"]["value"] != 0
 
 
 def test_main_with_given_scores_writes_ids_and_where_the_scores_are_from(
@@ -124,11 +142,27 @@ def test_main_with_given_scores_writes_ids_and_where_the_scores_are_from(
     assert "lacks 1 of the" in capsys.readouterr().err
 
 
-def test_read_scores_takes_npz_and_refuses_what_is_no_probability(tmp_path: Path) -> None:
-    np.savez(tmp_path / "oof.npz", ids=np.array(["a", "b"]), p=np.array([0.1, 0.9]))
-    assert read_scores(tmp_path / "oof.npz") == {"a": 0.1, "b": 0.9}
-    (tmp_path / "oof.json").write_text('{"a": 1.5}')
-    with pytest.raises(DatasetError, match=r"the score of a is 1\.5; expected a probability"):
-        read_scores(tmp_path / "oof.json")
-    with pytest.raises(DatasetError, match=r"has no scores \(FileNotFoundError"):
-        read_scores(tmp_path / "nothing.json")
+def test_main_with_the_folder_of_teachers_joins_its_folds_and_compares_the_list(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = learnt_rows(read_table(data_dir), compose().data.split)
+    scores = {str(name): 0.9 * target + 0.05 for name, target in zip(rows["id"], rows["target"], strict=True)}
+    turned = str(rows["id"].iloc[0])
+    scores[turned] = 1 - scores[turned]
+    folder = data_dir / "teachers" / "0123abcd"
+    folder.mkdir(parents=True)
+    for fold in range(2):
+        part = dict(list(scores.items())[fold::2])
+        (folder / f"fold-{fold}-seed-0.json").write_text(json.dumps(part))
+    output = tmp_path / "exclusions.json"
+    options = ["--data-dir", str(data_dir), "--compare", "--resamples", "20", "--output", str(output), "--scores"]
+    assert label_noise.main([*options, str(folder)]) == 0
+    content = json.loads(output.read_text())
+    assert [entry["id"] for entry in content["excluded"]] == [turned]
+    assert content["scores"].startswith("0123abcd, 2 folds, sha256 of their hashes ")
+    assert [entry["excluded"] for entry in content["comparison"]["divisions"]] == [1]
+    assert content["comparison"]["judged"] == [DEV, CALIBRATION]
+    assert "nll: without the listed rows " in capsys.readouterr().out
+
+    assert label_noise.main([*options, str(folder.parent)]) == 1
+    assert "give one of its folders ['0123abcd']" in capsys.readouterr().err

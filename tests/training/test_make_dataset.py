@@ -161,7 +161,8 @@ def test_check_prepared_of_a_broken_table_names_file_row_and_column(data_dir: Pa
     table = _table(data_dir)
     table.loc[[3, 9], "target"] = 5
     with pytest.raises(
-        DatasetError, match=r"tweets\.parquet row 3, column target: '5' is no target; .*; and 1 more; prepare"
+        DatasetError,
+        match=r"tweets\.parquet row 3, column target: '5' is no target; .*; row 9, column target: .*; prepare",
     ):
         check_prepared(table, "tweets.parquet")
 

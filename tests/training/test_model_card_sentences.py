@@ -11,6 +11,8 @@ OLD: dict[str, Any] = {
     "model_version": "v1",
     "lora": {"rank": 16},
     "train_seconds": 600,
+    "rows": {"train": {"kaggle": 12}},
+    "risks": {"decided": [{"max_error_share": 0.05}, {"max_error_share": 0.02}]},
     "temperature": 1.1,
     "calibration": {"n": 664, "max_error_share": 0.08, "confidence": 0.7},
     "recipe": {
@@ -21,6 +23,8 @@ OLD: dict[str, Any] = {
 NEW: dict[str, Any] = {
     **OLD,
     "tuning": "full",
+    "rows": {"train": {"kaggle": 20}},
+    "risks": {"decided": [{"max_error_share": 0.02}, {"max_error_share": 0.2}]},
     "teacher_seconds": 1200,
     "softened_share": 0.9,
     "bias": -0.3,
@@ -33,6 +37,7 @@ NEW: dict[str, Any] = {
             **OLD["recipe"]["data"],
             "t26_events": ["2013_Bohol"],
             "t26_per_event": 300,
+            "kaggle_repeats": 2,
             "agreement_weight": 1.0,
             "teacher_weight": 0.5,
             "exclusions": "training/label_noise/v1.json",
@@ -57,12 +62,37 @@ NEW: dict[str, Any] = {
         ),
         ("exclusions", "No row was left out", "listed in training/label_noise/v1.json"),
         ("guarantee", "at most 8% errors on each side", "with confidence 90% at most 8% errors among all decided"),
+        ("read_rows", "12 rows are read in each epoch (kaggle 12)", "(kaggle 20; Kaggle's each 2 times)"),
+        ("risk_range", "2% to 5%", "2% to 20%"),
         ("scaling", "temperature 1.1, fitted on 664", "bias -0.3 (within the head), fitted on 1,371"),
     ],
 )
 def test_a_sentence_tells_of_old_and_new_trainings_what_is_true(name: str, old: str, new: str) -> None:
     assert old in SENTENCES[name](OLD)
     assert new in SENTENCES[name](NEW)
+
+
+def test_cost_of_a_training_whose_teachers_were_kept_says_that_they_are_not_counted() -> None:
+    assert "10 minutes (its teachers' scores were kept" in SENTENCES["cost"]({**NEW, "teacher_seconds": 0})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evaluation", "expected"),
+    [
+        ("seeds", {}, "One training, one seed. "),
+        (
+            "label_ceiling",
+            {"splits": {"kaggle_random": {"rows": 1985, "disputed_share": 0.512}}},
+            "on 51% of the 1,985",
+        ),
+        ("label_ceiling", {"splits": {"kaggle_random": {"rows": 9, "disputed_share": None}}}, "was not at hand"),
+    ],
+)
+def test_a_sentence_tells_of_an_evaluation_what_is_true(
+    sentence: str, evaluation: dict[str, Any], expected: str
+) -> None:
+    text = model_card({"source": {"model_version": "v1"}, **evaluation}, OLD, f"{{{{sentence {sentence}}}}}")
+    assert expected in text
 
 
 def test_model_card_fills_a_sentence_and_refuses_an_unknown_one() -> None:

@@ -43,6 +43,17 @@ warnings.simplefilter("ignore")
 from training.tune import tune
 tune(json.loads(Path(sys.argv[1]).read_text()), json.loads(sys.argv[2]), Path(sys.argv[3]))
 """
+# The whole command, with Hydra, its configuration and its own output. Only in a process: Hydra takes the logging of the
+# process that it runs in, and within pytest's that ended a whole run.
+COMMAND = """
+import runpy, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import training.search
+base = Path(sys.argv.pop(1))
+training.search.resolve_base_encoder = lambda: base
+runpy.run_module("training.tune", run_name="__main__", alter_sys=True)  # as `python -m` does
+"""
 TIME_OUT_S = 900  # of a process on a machine with other work
 
 
@@ -136,6 +147,7 @@ def test_tune_writes_plots_figures_and_a_winner_that_composes_to_the_best_trial(
         "checks.png",
         "history.png",
         "importance.png",
+        "parallel.png",
         "search.json",
     }
     assert json.loads((tmp_path / "study" / "search.json").read_text()) == figures
@@ -216,6 +228,42 @@ def test_tune_of_wrong_settings_is_refused_before_the_first_trial(
     with pytest.raises(TrainingError, match=message):
         tune(content("study", override), CHOICES, tiny_base)
     assert not (tmp_path / "study" / "study.journal").exists()
+
+
+def _main(base: Path, tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, str(base), *overrides],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIME_OUT_S,
+    )
+
+
+def test_main_searches_prints_the_best_and_refuses_what_cannot_be_searched(
+    data_dir: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    places = (
+        f"data_dir={data_dir}",
+        f"hpo.study_dir={tmp_path / 'study'}",
+        f"hpo.experiment_dir={tmp_path}/experiment",
+    )
+    done = _main(tiny_base, tmp_path, *TINY, *places, "hpo.trials=1")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "study" / "search.json").read_text())
+    best = figures["best"]
+    assert f"best dev f1 {best['value']:.4f}, trial 0: " in done.stdout
+    assert {path.name for path in (tmp_path / "study").glob("*.png")} == {"checks.png", "history.png"}  # of one trial
+    # Which groups were chosen is Hydra's to tell, and the winner must name them.
+    winner = (tmp_path / "experiment" / "tiny_winner.yaml").read_text()
+    assert "minilm_3" in winner
+    assert not (tmp_path / "outputs").exists()
+
+    refused = _main(tiny_base, tmp_path, *TINY, *places, "hpo.trials=0")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.strip() == "search refused: hpo.trials is 0; expected at least 1"
 
 
 def test_tune_never_overwrites_an_experiment_that_was_written_by_hand(
