@@ -7,11 +7,13 @@ from typing import Any
 
 # What may differ between trainings of one recipe.
 FREE = ("seed", "version_suffix")
+# Settings younger than trainings that are still compared, with the value under which those ran.
+ADDED_LATER = {"data.exclusions": "", "trainer.checks_per_epoch": 1}
 
 
 def recipe_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
     """Return "path: value, value" for each setting that is not the same, FREE left out; empty for one recipe."""
-    first, second = _flat(left), _flat(right)
+    first, second = ({**ADDED_LATER, **_flat(tree)} for tree in (left, right))
     return [
         f"{path}: {first.get(path, 'not set')}, {second.get(path, 'not set')}"
         for path in sorted({*first, *second})
