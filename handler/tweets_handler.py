@@ -6,6 +6,7 @@ TorchServe 0.12 fails the whole batch on any exception, so `handle` raises none.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ INTERNAL_ERROR = to_json(
     {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
 )
 SMALL_REQUEST_ITEMS = 64  # as many tweets as a full batch of single ones
+# What the metrics port calls the facts of the answer cache; a lookup is a distinct text of a batch.
+CACHE_COUNTERS = {"hits": "tweetclf_answer_cache_hits_total", "misses": "tweetclf_answer_cache_misses_total"}
 
 
 class TweetsHandler:
@@ -41,6 +44,8 @@ class TweetsHandler:
         self._config = HandlerConfig()
         self._facts: dict[str, Any] = {}
         self._audit_log: AuditLog | None = None
+        self._counters: dict[str, Any] = {}
+        self._counted = dict.fromkeys(CACHE_COUNTERS, 0)
 
     def initialize(self, context: Any) -> None:
         """Load, check and warm up the model.
@@ -82,6 +87,7 @@ class TweetsHandler:
                 "disaster_from": thresholds.disaster_from,
             },
             "golden": {"samples": len(bundle.golden), "largest_difference": difference},
+            "worker_pid": os.getpid(),  # who of several answers is chance
             "load_seconds": round(time.monotonic() - started, 2),
             "bundle": dict(bundle.facts),
         }
@@ -89,6 +95,7 @@ class TweetsHandler:
             "model %s ready with %s on %s (%s) after %.2f s",
             *(bundle.model_version, engine.name, engine.device, why, time.monotonic() - started),
         )
+        self._open_counters(context)
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer one TorchServe batch.
@@ -104,6 +111,7 @@ class TweetsHandler:
         answers = self._answer_all(payloads, _model_name(context), context)
         if self._audit_log is not None:
             self._audit_log.flush()
+        self._count_lookups(context)
         for index, (status, _) in enumerate(answers):
             context.set_response_content_type(index, "application/json")
             if self._classifier is not None:
@@ -118,6 +126,30 @@ class TweetsHandler:
         cache = {} if self._classifier is None else {"answer_cache": self._classifier.cache_facts()}
         audit = {} if self._audit_log is None else {"audit_log": {"lost_lines": self._audit_log.lost_lines}}
         return to_json({**self._facts, **cache, **audit})
+
+    def _open_counters(self, context: Any) -> None:
+        """Show the counters of the answer cache at zero, so that the first hits are a rise, too."""
+        metrics = getattr(context, "metrics", None)
+        if metrics is None or not self._config.cache_bytes:
+            return
+        for fact, name in CACHE_COUNTERS.items():
+            self._counters[fact] = metrics.add_metric_to_cache(name, "count", ["ModelName", "Level"])
+            self._counters[fact].add_or_update(0, [_model_name(context), "Model"])
+
+    def _count_lookups(self, context: Any) -> None:
+        """Add to one counter of the answer cache what happened since; the other's turn comes with the next batch.
+
+        Each addition is a line on stdout that the front end parses, so one a batch at most; and straight to the
+        counter, since `context.metrics.add_counter` would write the ids of all requests of the batch into it.
+        Source: TorchServe 0.12, ts/metrics/metric_cache_abstract.py; wlm/WorkerLifeCycle.java, ReaderThread.
+        """
+        if self._classifier is None or not self._counters:
+            return
+        facts = self._classifier.cache_facts()
+        fact = max(self._counters, key=lambda name: facts[name] - self._counted[name])
+        if facts[fact] > self._counted[fact]:
+            self._counters[fact].add_or_update(facts[fact] - self._counted[fact], [_model_name(context), "Model"])
+            self._counted[fact] = facts[fact]
 
     def _answer_all(self, payloads: Sequence[Payload], model_name: str, context: Any) -> list[tuple[int, bytes]]:
         parsed = [self._parse(payload) for payload in payloads]

@@ -16,7 +16,7 @@ STATE_S = 0.25  # how old the state of the workers may be; a probe a millisecond
 STATE_TIMEOUT_S = 2.0
 # TorchServe 0.12 says 405 of a model that it does not have (yet), while its model API is off.
 NO_SUCH_MODEL = (http.client.NOT_FOUND, http.client.METHOD_NOT_ALLOWED)
-CRASHES = 3  # worker processes lost within CRASH_WINDOW_S that make a crash loop
+CRASHES = 3  # processes that one worker may not lose within CRASH_WINDOW_S
 CRASH_WINDOW_S = 60.0
 
 
@@ -49,12 +49,12 @@ class Prober:
         self._state: tuple[Readiness, tuple[tuple[str, int], ...]] | None = None
         self._state_at = float("-inf")
         self._pids: dict[str, int] = {}
-        self._crashes: deque[float] = deque()
+        self._crashes: dict[str, deque[float]] = {}
         self._proved_at = float("-inf")
         self._proved_for: object = None
 
     def workers(self, since: float = float("-inf")) -> Readiness:
-        """Tell whether a worker has the model loaded and workers do not keep dying; asks no tweet.
+        """Tell whether a worker has the model loaded and not all of them keep dying; asks no tweet.
 
         Args:
             since: what was found before this moment of the clock does not count.
@@ -97,16 +97,25 @@ class Prober:
         except (ValueError, LookupError, TypeError):
             return Readiness(False, "NO_SERVER", "the server does not tell the state of its workers"), ()
         now = self._clock()
-        self._crashes.extend(now for name, pid in pids.items() if self._pids.get(name, pid) != pid)
-        self._pids.update(pids)
-        while self._crashes and now - self._crashes[0] > CRASH_WINDOW_S:
-            self._crashes.popleft()
-        if len(self._crashes) >= CRASHES:
-            reason = f"workers died {len(self._crashes)} times within {CRASH_WINDOW_S:.0f} s"
+        counts = [self._count_crashes(str(worker["id"]), pids.get(str(worker["id"])), now) for worker in workers]
+        # One that lives among others that do not is enough to serve.
+        if counts and min(counts) >= CRASHES:
+            reason = f"workers died {sum(counts)} times within {CRASH_WINDOW_S:.0f} s"
             return Readiness(False, "CRASH_LOOP", reason), ()
         if not pids:
             return Readiness(False, "NO_WORKER", "no worker has loaded the model"), ()
         return Readiness(True, "READY", f"{len(pids)} workers have loaded the model"), tuple(sorted(pids.items()))
+
+    def _count_crashes(self, name: str, pid: int | None, now: float) -> int:
+        """Return how often a worker, whose process is `pid` when it is READY, lost its process lately."""
+        crashes = self._crashes.setdefault(name, deque())
+        if pid is not None:
+            if self._pids.get(name, pid) != pid:
+                crashes.append(now)
+            self._pids[name] = pid
+        while crashes and now - crashes[0] > CRASH_WINDOW_S:
+            crashes.popleft()
+        return len(crashes)
 
 
 def _stamp(settings: GatewaySettings) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,33 @@ def ask(
         connection.close()
 
 
-def is_loaded(management: Address) -> bool:
-    """Tell whether a worker of the model has loaded it; predictions asked for earlier would wait in the queue."""
+@dataclass(frozen=True)
+class Workers:
+    """How many workers have loaded the model, and how many there shall be; 0 and 1 where nothing is known."""
+
+    ready: int = 0
+    wanted: int = 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether none is missing."""
+        return self.ready >= self.wanted
+
+
+def loaded_workers(management: Address) -> Workers:
+    """Ask how many workers have loaded the model; each compared its own golden answers before it said READY."""
     try:
         status, body = ask(management, f"/models/{MODEL}", timeout_s=2.0)
-        workers = json.loads(body)[0]["workers"] if status == http.client.OK else []
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
-        return False
-    return any(worker.get("status") == "READY" for worker in workers)
+        model = json.loads(body)[0] if status == http.client.OK else {"workers": []}
+        ready = sum(worker.get("status") == "READY" for worker in model["workers"])
+        return Workers(ready, max(1, int(model.get("minWorkers", 1))))
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+        return Workers()
+
+
+def is_loaded(management: Address) -> bool:
+    """Tell whether a worker of the model has loaded it; predictions asked for earlier would wait in the queue."""
+    return loaded_workers(management).ready > 0
 
 
 def check_golden(inference: Address, golden_file: Path, timeout_s: float = 60.0) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from archive_signature import Verified, verify_archive
-from golden_answers import is_loaded
+from golden_answers import loaded_workers
 from server_process import PID_FILE, START_COMMAND, ServerError, is_free, is_torchserve, server_environment, stop
 from server_settings import ARCHIVE, CLASSES, CONFIG, GOLDEN, LOGGING, Address, Settings, SettingsError, read_settings
 
@@ -74,7 +74,7 @@ class Slot:
             return self.folder / "none"
 
     def start(self, bin_dir: Path, timeout_s: float) -> None:
-        """Start the server and wait until it has loaded its model.
+        """Start the server and wait until all its workers have loaded its model: it takes over the whole load.
 
         Raises:
             ServerError: it does not come up; the reason is in the slot's logs.
@@ -82,7 +82,7 @@ class Slot:
         if self.process is None:
             self._launch(bin_dir)
         deadline = time.monotonic() + timeout_s
-        while not is_loaded(self.settings.management):
+        while not loaded_workers(self.settings.management).is_complete:
             if self.process is None or time.monotonic() > deadline:
                 raise ServerError(f"the server in {self.folder} does not load its model; see {self.folder}/logs")
             time.sleep(POLL_S)

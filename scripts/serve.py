@@ -16,7 +16,7 @@ import psutil
 
 from doctor import examine
 from doctor_findings import ERROR
-from golden_answers import WrongAnswersError, ask_as_curl, check_golden, is_loaded
+from golden_answers import WrongAnswersError, ask_as_curl, check_golden, is_loaded, loaded_workers
 from java_runtime import JavaError
 from server_log import StartLog
 from server_process import (
@@ -124,14 +124,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _wait_until_loaded(process: psutil.Process, settings: Settings, log: StartLog, deadline: float) -> None:
-    """Wait until a worker has loaded the model.
+    """Wait until all workers have loaded the model.
 
     Raises:
         ServerError: the server ended, the model refused to load, or the time is up; with the reason from the logs.
     """
     progress = _Progress()
     refused_at = None
-    while not is_loaded(settings.management):
+    while not loaded_workers(settings.management).is_complete:
         now = time.monotonic()
         if not is_torchserve(process):
             progress.clear()
@@ -181,7 +181,9 @@ def status(root: Path, settings: Settings) -> int:
         print("no server runs; start one: make serve", file=sys.stderr)
         return 1
     count = check_golden(settings.inference, root / GOLDEN)
-    print(f"{describe(owner) if owner else 'a server'} answers {count} golden tweets right")
+    workers = loaded_workers(settings.management)
+    few = "" if workers.is_complete else f", with {workers.ready} of {workers.wanted} workers"
+    print(f"{describe(owner) if owner else 'a server'} answers {count} golden tweets right{few}")
     return 0
 
 

@@ -147,6 +147,21 @@ def test_workers_when_they_die_again_and_again_then_crash_loop_until_a_quiet_min
         assert prober.ready().ready
 
 
+def test_workers_when_one_of_two_dies_again_and_again_then_ready_until_both_do(
+    prober: Prober, server: FakeServer, clock: Clock
+) -> None:
+    with server.http_running():
+        for death in range(2 * CRASHES):
+            clock.now += 5
+            server.workers = {"9000": 100 + death, "9001": 1}
+            assert prober.ready().ready
+        for death in range(1, CRASHES + 1):
+            clock.now += 1
+            server.workers = {"9000": 105, "9001": 1 + death}
+            assert prober.ready().ready is (death < CRASHES)
+        assert prober.ready().code == "CRASH_LOOP"
+
+
 def test_workers_when_more_are_added_then_no_crash(prober: Prober, server: FakeServer, clock: Clock) -> None:
     with server.http_running():
         for count in range(1, 9):

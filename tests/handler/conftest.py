@@ -17,6 +17,7 @@ class FakeContext:
         self.system_properties = {"model_dir": str(model_dir), "gpu_id": gpu_id}
         self.model_yaml_config = config
         self.model_name = "tweets"
+        self.metrics: Any = None
         self.request_headers: dict[int, dict[str, Any]] = {}
         self.statuses: dict[int, int] = {}
         self.response_headers: dict[int, dict[str, str]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -127,13 +128,26 @@ def _yaml(old: str, new: str) -> Callable[[Installation], None]:
     return lambda place: place.replace("handler/model-config.yaml", old, new)
 
 
+def _yaml_line(key: str, new: str) -> Callable[[Installation], None]:
+    """Put another line in the place of a key's, whatever its value is."""
+
+    def change(place: Installation) -> None:
+        path = place.root / "handler/model-config.yaml"
+        text, count = re.subn(rf"(?m)^{key}:.*$", new, path.read_text(encoding="utf-8"))
+        assert count == 1
+        path.write_text(text, encoding="utf-8")
+
+    return change
+
+
 def _lines(*lines: str) -> Callable[[Installation], None]:
     return lambda place: place.property(*lines)
 
 
+APPENDED = len((ROOT / "config.properties").read_text(encoding="utf-8").splitlines()) + 1
 OPEN = "inference_address=http://0.0.0.0:18080"
 BROKEN = (
-    Broken("a misspelt key", _lines("allowed_url=^$"), "config.properties:45: allowed_url"),
+    Broken("a misspelt key", _lines("allowed_url=^$"), f"config.properties:{APPENDED}: allowed_url"),
     Broken("yes in place of true", _lines("disable_system_metrics=yes"), "disable_system_metrics"),
     Broken("a word in place of a number", _lines("max_request_size=6MB"), "max_request_size"),
     Broken("open to the network without a token", _lines(OPEN), "inference_address"),
@@ -154,13 +168,13 @@ BROKEN = (
     Broken("a timeout that TorchServe ignores", _lines("default_response_timeout=10"), "default_response", "warning"),
     Broken("an envelope of KServe", _lines("service_envelope=kserve"), "service_envelope"),
     Broken("a key twice", lambda place: place.append("max_request_size=9"), "max_request_size", "warning"),
-    Broken("minWorkers without maxWorkers", _yaml("maxWorkers: 1", ""), "model-config.yaml: maxWorkers"),
+    Broken("minWorkers without maxWorkers", _yaml_line("maxWorkers", ""), "model-config.yaml: maxWorkers"),
     Broken("a delay of 0", _yaml("maxBatchDelay: 1 ", "maxBatchDelay: 0 "), "model-config.yaml: maxBatchDelay"),
     Broken("a misspelt yaml key", _yaml("batchSize:", "batchsize:"), "model-config.yaml: batchsize"),
     Broken("a yaml word in place of a number", _yaml("batchSize: 64", "batchSize: '64'"), "batchSize"),
     Broken("a misspelt setting of the handler", _yaml("batch_tokens:", "batch_token:"), "handler: batch_token"),
     Broken("a batch longer than the worker lives", _yaml("batch_seconds: 90", "batch_seconds: 120"), "batch_seconds"),
-    Broken("broken yaml", _yaml("maxWorkers: 1", "maxWorkers: ["), "handler/model-config.yaml"),
+    Broken("broken yaml", _yaml_line("maxWorkers", "maxWorkers: ["), "handler/model-config.yaml"),
     Broken("old snapshots and TorchServe's own class", lambda place: _snapshot(place, False), "logs/config"),
     Broken("old snapshots", lambda place: _snapshot(place, True), "logs/config", "warning"),
     Broken("our Java classes not on the path", lambda place: (place.root / "org").unlink(), "the links io and org"),

@@ -151,11 +151,13 @@ def ask_everything(server: TorchServeProcess) -> tuple[int, list[Answer]]:
 
 
 def die_with_text_in_flight(server: TorchServeProcess) -> None:
-    """Lose a worker while it holds texts; the front end and the next worker write about it."""
-    (pid,) = server.worker_pids()
-    os.kill(pid, signal.SIGSTOP)
+    """Lose the workers while one holds texts; the front end and the next workers write about it."""
+    pids = server.worker_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     send_raw(server.ports.inference, request_bytes(PATHS[0], json.dumps([TEXT] * 500).encode()), timeout_s=1)
-    os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 180
     while ask(server.ports.inference, "POST", PATHS[0], TEXT.encode(), timeout_s=180).status != 200:
         assert time.monotonic() < deadline, "no worker came back"

@@ -219,8 +219,8 @@ class TorchServeProcess:
         self._first_worker_pids = frozenset(self.worker_pids())
 
     def worker_pids(self) -> list[int]:
-        """Return the pids of the living Python workers."""
-        return [process.pid for process in self._descendants() if WORKER_SCRIPT in " ".join(_command(process))]
+        """Return the pids of the living Python workers, in order: how many there are is the archive's setting."""
+        return sorted(process.pid for process in self._descendants() if WORKER_SCRIPT in " ".join(_command(process)))
 
     @property
     def restart_count(self) -> int:
