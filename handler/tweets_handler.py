@@ -61,14 +61,17 @@ class TweetsHandler:
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         _check_own_code(folder)
-        self._config = HandlerConfig.from_mapping((context.model_yaml_config or {}).get("handler"))
+        settings = context.model_yaml_config or {}
+        self._config = HandlerConfig.from_mapping(settings.get("handler"))
+        workers = settings.get("minWorkers", 1)
+        threads = self._config.threads(workers if isinstance(workers, int) else 1)
         audit_settings = self._config.audit_settings()
         self._audit_log = None if audit_settings is None else AuditLog(audit_settings)
-        torch.set_num_threads(self._config.torch_threads)
+        torch.set_num_threads(threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
         device = _device(properties.get("gpu_id"))
-        engine, why = open_engine(config.engine, bundle, device, config.torch_threads, config.precision)
+        engine, why = open_engine(config.engine, bundle, device, threads, config.precision)
         thresholds = config.thresholds(bundle.thresholds, bundle.facts)
         batch_tokens = config.batch_tokens or engine.batch_tokens
         self._classifier = Classifier(bundle, engine, thresholds, batch_tokens, config.cache_bytes)

@@ -121,10 +121,10 @@ def _handler(values: Mapping[Any, Any], file: str, known: frozenset[str]) -> Ite
             yield unknown_key(f"{file}: handler", str(key), known)
     workers, threads = values.get("minWorkers"), section.get("torch_threads", 0)
     cores = len(os.sched_getaffinity(0))
-    if isinstance(workers, int) and isinstance(threads, int) and workers > 1 and workers * (threads or cores) > cores:
+    if isinstance(workers, int) and isinstance(threads, int) and workers > 1 and workers * threads > cores:
         yield warning(
             f"{file}: handler.torch_threads",
-            f"{workers} workers of {threads or cores} threads on {cores} cores",
+            f"{workers} workers of {threads} threads on {cores} cores",
             "no more threads than cores, all workers together",
-            f"set it to {max(1, cores // workers)}",
+            "set it to 0, which shares them out",
         )

@@ -25,7 +25,7 @@ class HandlerConfig:
 
     Args:
         engine: `auto`, `torchscript` or `openvino` (tweetclf/engines/choice.py).
-        torch_threads: threads of one worker, of either engine; 0 takes every core that the process may use.
+        torch_threads: threads of one worker, of either engine; 0 takes its share of the cores that the process may use.
         precision: of torchscript; `auto` is float32 on a CPU, float16 on a GPU.
         batch_tokens: budget of a micro-batch in tokens; 0 takes what the engine is fastest with.
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
@@ -77,8 +77,6 @@ class HandlerConfig:
                 _check_number(name, getattr(self, name), float, 0, 1)
         _check_number("audit_max_bytes", self.audit_max_bytes, int, 10_000, 1 << 40)
         _check_paths(self.audit_log, self.audit_key_file)
-        if self.torch_threads == 0:
-            object.__setattr__(self, "torch_threads", len(os.sched_getaffinity(0)))
 
     @classmethod
     def from_mapping(cls, section: object) -> HandlerConfig:
@@ -96,6 +94,14 @@ class HandlerConfig:
         if unknown:
             raise BundleError(f"model-config.yaml: 'handler' has unknown keys {unknown}; expected some of {known}")
         return cls(**section)
+
+    def threads(self, workers: int = 1) -> int:
+        """Return the threads of one worker.
+
+        Args:
+            workers: that share the cores; together they take no more threads than there are, but at least one each.
+        """
+        return self.torch_threads or max(1, len(os.sched_getaffinity(0)) // max(1, workers))
 
     def audit_settings(self) -> AuditSettings | None:
         """Return the settings of the audit log, or None where there is none."""

@@ -69,7 +69,8 @@ def _workers(chosen: Candidate) -> list[Candidate]:
     cores = len(os.sched_getaffinity(0))
     pairs = {(1, cores), (cores, 1), (1, max(1, cores - 1)), (max(1, cores // 2), min(cores, 2))}
     model, handler = chosen.changes.model or {}, chosen.changes.handler or {}
-    pairs.discard((model.get("minWorkers", 1), handler.get("torch_threads", 0) or cores))
+    present_workers = model.get("minWorkers", 1)
+    pairs.discard((present_workers, handler.get("torch_threads", 0) or max(1, cores // present_workers)))
     return [
         chosen.but(
             f"{workers} workers x {threads} threads",

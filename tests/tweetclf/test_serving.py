@@ -12,9 +12,16 @@ from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.serving import HandlerConfig, read_payload
 
 
+def test_threads_are_shared_out_among_workers_unless_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    config = HandlerConfig.from_mapping(None)
+    assert [config.threads(workers) for workers in (1, 2, 3, 8, 9, 0)] == [8, 4, 2, 1, 1, 8]
+    assert HandlerConfig.from_mapping({"torch_threads": 3}).threads(4) == 3
+
+
 def test_handler_config_of_nothing_takes_the_defaults() -> None:
     config = HandlerConfig.from_mapping(None)
-    assert config.torch_threads == len(os.sched_getaffinity(0))
+    assert config.threads() == len(os.sched_getaffinity(0))
     assert config.thresholds(Thresholds(0.2, 0.8), {}) == Thresholds(0.2, 0.8)
 
 

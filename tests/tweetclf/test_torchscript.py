@@ -61,5 +61,5 @@ def test_warm_up_runs_shapes_up_to_the_longest_tweet_and_a_full_micro_batch(tiny
     shapes = list(warm_up_shapes(512, 128))
     assert (1, 8) in shapes
     assert max(tokens for _, tokens in shapes) == 128
-    assert max(tweets * tokens for tweets, tokens in shapes) >= 512
+    assert 512 - 24 < max(tweets * tokens for tweets, tokens in shapes) <= 512
     TorchScriptEngine(tiny_bundle.model_path).warm_up(32)

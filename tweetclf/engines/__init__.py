@@ -50,7 +50,9 @@ def warm_up_shapes(batch_tokens: int, max_tokens: int) -> Iterator[tuple[int, in
         yield 1, tokens
     usual = min(24, max_tokens)
     tweets = 2
-    while tweets * usual < batch_tokens * 2:
+    while tweets * usual < batch_tokens:
         yield tweets, usual
         tweets += max(1, tweets // 4)
+    # None larger: an engine keeps the memory of the largest that it met.
+    yield max(1, batch_tokens // usual), usual
     yield max(1, batch_tokens // max_tokens), max_tokens
