@@ -13,10 +13,11 @@ from benchmarks.profiles import CONFIG_FILE, Changes, changed_config
 MODEL_KEYS = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay")
 HANDLER_KEYS = ("torch_threads", "batch_tokens")
 # Collectors and compilers for a small heap; G1, the default of a machine with two cores, keeps threads of its own.
+# None below 1 GB: with 512 MB, 32 bodies of 6.5 MB at once leave a server that answers nobody (docs/adr/0002).
 JVM_FLAGS = (
-    "-Xms128m -Xmx512m -XX:+UseSerialGC",
-    "-Xms128m -Xmx512m -XX:+UseParallelGC",
-    "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "-Xms128m -Xmx1g -XX:+UseSerialGC",
+    "-Xms128m -Xmx1g -XX:+UseParallelGC",
+    "-Xms128m -Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
 )
 
 
