@@ -31,7 +31,7 @@ from benchmarks.page import full_page
 from benchmarks.profiles import ARCHIVE, STORE, unpack
 from benchmarks.report import readme_section, with_section
 from benchmarks.server import end_as_interrupted
-from benchmarks.serving_part import FULL, QUICK, measure_servers
+from benchmarks.serving_part import BASELINE, BASELINE_WHOLE, FULL, QUICK, measure_servers
 from benchmarks.tweets import data_folder, read_tweets
 from gateway_supervisor import GatewayError
 from java_runtime import JavaError
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace, places: Places) -> dict[str, Any]:
     machine = describe_machine(places.root)
     tweets = read_tweets(data_folder(places.root))
     bodies = Bodies.write(places.work / "bodies", tweets.distinct, tweets.stream)
-    merged = _merged_weights(places)
+    merged = _weights(places, str(places.root / "model"), "merged")
     config = unpack(archive, places.work / "archive")
     facts = json.loads((places.work / "archive" / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     results: dict[str, Any] = {
@@ -117,7 +117,8 @@ def run(options: argparse.Namespace, places: Places) -> dict[str, Any]:
     if "servers" in parts:
         plan = QUICK if options.quick else FULL
         repetitions = 1 if options.quick else options.repetitions
-        results |= measure_servers(places.root, places.work, merged, bodies, plan, repetitions, options.minutes * 60)
+        weights = {BASELINE: merged, BASELINE_WHOLE: _weights(places, "whole", "whole")}
+        results |= measure_servers(places.root, places.work, weights, bodies, plan, repetitions, options.minutes * 60)
     if "gateway" in parts:
         cost = gateway_cost.QUICK if options.quick else gateway_cost.FULL
         results["gateway"] = gateway_cost.measure_gateway(places.root, places.work, bodies, cost)
@@ -131,13 +132,13 @@ def _require_gpu() -> None:
         raise BenchmarkError("--device cuda: torch finds no GPU here; expected a CUDA build of torch and a GPU")
 
 
-def _merged_weights(places: Places) -> Path:
-    target = places.work / "merged"
-    command = [sys.executable, str(PROGRAMS / "merged_weights.py"), str(places.root / "model"), str(target)]
+def _weights(places: Places, model: str, name: str) -> Path:
+    target = places.work / name
+    command = [sys.executable, str(PROGRAMS / "merged_weights.py"), model, str(target)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if result.returncode != 0:
-        raise BenchmarkError(f"the weights could not be merged: {result.stderr.strip()[-500:]}")
+        raise BenchmarkError(f"the weights of {name} could not be written: {result.stderr.strip()[-500:]}")
     return target
 
 

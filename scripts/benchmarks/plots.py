@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from benchmarks.report import Results
 
 STYLES = {
-    ("baseline", "single"): ("baseline, single", "#888888", "o"),
+    ("baseline", "single"): ("baseline, served layers, single", "#888888", "o"),
+    ("baseline_whole", "single"): ("baseline, whole MiniLM, single", "#333333", "x"),
     ("ours", "single"): ("ours, single", "#1f77b4", "o"),
     ("ours", "bulk"): ("ours, 64 a request", "#d62728", "s"),
     ("ours", "grpc"): ("ours, gRPC", "#2ca02c", "^"),

@@ -142,10 +142,11 @@ def with_properties(text: str, changes: Mapping[str, str | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def baseline_profile(folder: Path, merged: Path) -> Profile:
+def baseline_profile(name: str, folder: Path, merged: Path) -> Profile:
     """Make the folder of the baseline: TorchServe's own settings, one worker a core, batches of 32.
 
     Args:
+        name: of the profile.
         folder: is made anew.
         merged: the weights as transformers reads them.
     """
@@ -177,7 +178,7 @@ def baseline_profile(folder: Path, merged: Path) -> Profile:
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     properties = {**ports.properties(), "disable_token_authorization": "true"}
     (folder / "config.properties").write_text(with_properties("", properties), encoding="utf-8")
-    return Profile("baseline", folder, ports, workers)
+    return Profile(name, folder, ports, workers)
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:

@@ -100,18 +100,21 @@ def _share_of_limit(name: str) -> Callable[[Results], Reached]:
     return read
 
 
-def _rate_ratio(kind: str, connections: int) -> Callable[[Results], Reached]:
+def _single_ratio(baseline: str) -> Callable[[Results], Reached]:
     def read(results: Results) -> Reached:
-        ours = row_of(results, "ours", kind, connections)["tweets_per_s"]
-        return ratio(ours, row_of(results, "baseline", "single", 64)["tweets_per_s"])
+        ours = row_of(results, "ours", "single", 64)["tweets_per_s"]
+        return ratio(ours, row_of(results, baseline, "single", 64)["tweets_per_s"])
 
     return read
 
 
-def _best_bulk(results: Results) -> Reached:
-    rows = [row for row in results["end_to_end"] if row["profile"] == "ours" and row["kind"] == "bulk"]
-    best = max(rows, key=lambda row: row["tweets_per_s"]["median"])
-    return ratio(best["tweets_per_s"], row_of(results, "baseline", "single", 64)["tweets_per_s"])
+def _bulk_ratio(baseline: str) -> Callable[[Results], Reached]:
+    def read(results: Results) -> Reached:
+        rows = [row for row in results["end_to_end"] if row["profile"] == "ours" and row["kind"] == "bulk"]
+        best = max(rows, key=lambda row: row["tweets_per_s"]["median"])
+        return ratio(best["tweets_per_s"], row_of(results, baseline, "single", 64)["tweets_per_s"])
+
+    return read
 
 
 def _unloaded(figure: str) -> Callable[[Results], Reached]:
@@ -152,8 +155,19 @@ def _fairness(results: Results) -> Reached:
 
 
 GOALS = (
-    Goal("single tweets over REST, 64 connections, against the baseline", 60, True, "60x", _rate_ratio("single", 64)),
-    Goal("tweets in bulk, 64 a request, against the baseline's single ones", 90, True, "90x", _best_bulk),
+    Goal(
+        "single tweets over REST, 64 connections, against the baseline with whole MiniLM",
+        *(60, True, "60x", _single_ratio("baseline_whole")),
+    ),
+    Goal(
+        "tweets in bulk, 64 a request, against that baseline's single ones",
+        *(90, True, "90x", _bulk_ratio("baseline_whole")),
+    ),
+    Goal(
+        "the same against the baseline with the served model's own layers: single",
+        *(60, True, "60x", _single_ratio("baseline")),
+    ),
+    Goal("... and in bulk", 90, True, "90x", _bulk_ratio("baseline")),
     Goal("int8 engine, one core, share of the core's int8 limit", 0.6, True, "60 %", _share_of_limit("openvino")),
     Goal(
         "float32 engine, one core, share of the core's float32 limit",
@@ -162,7 +176,7 @@ GOALS = (
     Goal("p50 of one tweet, unloaded", 6, False, "6 ms", _unloaded("p50_ms")),
     Goal("p99 of one tweet, unloaded", 15, False, "15 ms", _unloaded("p99_ms")),
     Goal("p99 at 70 % of capacity, from the time when each was due", 60, False, "60 ms", _open_loop_p99),
-    Goal("p95 of single tweets beside a job of 10,000, against alone", 3, False, "3x", _fairness),
+    Goal("p95 of single tweets, 50/s, beside a job of 10,000, against alone", 3, False, "3x", _fairness),
     Goal("gRPC against REST, 64 connections", 1, True, "1x", _grpc),
     Goal("through the gateway (TLS, key) against directly, 64 connections", 0.8, True, "0.8x", _gateway_rate),
     Goal("what the gateway adds to p50 of one tweet, unloaded", 2, False, "2 ms", _gateway_latency),
@@ -219,12 +233,18 @@ def readme_section(results: Results) -> str:
         "",
     ]
     if results.get("end_to_end"):
-        keys = (("baseline", "single", 64), ("ours", "single", 64), ("ours", "bulk", results["bulk_connections"]))
-        baseline, ours, bulk = (number(_rate(results, *key)) for key in keys)
+        keys = (
+            ("baseline_whole", "single", 64),
+            ("baseline", "single", 64),
+            ("ours", "single", 64),
+            ("ours", "bulk", results["bulk_connections"]),
+        )
+        whole, baseline, ours, bulk = (number(_rate(results, *key)) for key in keys)
         lines.append(
-            f"In tweets/s: baseline {baseline} and ours {ours} one by one on 64 connections, ours {bulk} in bulk. The "
-            "baseline is what TorchServe's example for transformers does, with the same weights: padded to 150 tokens, "
-            "eager float32, batches of 32, stock settings."
+            f"In tweets/s: baseline with whole MiniLM {whole}, with the served layers {baseline}, ours {ours} one by "
+            f"one on 64 connections, ours {bulk} in bulk. A baseline is what TorchServe's example for transformers "
+            "does: padded to 150 tokens, eager float32, batches of 32, stock settings. The goals were set against "
+            "whole MiniLM (27/s on the machine of that day)."
         )
     lines.append(
         "`make benchmark` measures all of it anew; every figure: [docs/benchmarks](docs/benchmarks/report.md)."

@@ -26,7 +26,7 @@ from benchmarks.figures import rounded, spread
 from benchmarks.profiles import Changes, Profile, baseline_profile, our_profile
 from benchmarks.server import Server, running
 
-BASELINE, OURS, CACHED = "baseline", "ours", "ours_cache"
+BASELINE, BASELINE_WHOLE, OURS, CACHED = "baseline", "baseline_whole", "ours", "ours_cache"
 NO_CACHE = Changes(handler={"cache_bytes": 0})
 SHARES = (0.5, 0.7, 0.9)
 SETTLE_S = 0.3
@@ -56,6 +56,7 @@ FULL = Plan(
     cases={
         # The baseline answers in bursts of 32 a second or so apart: its loops are longer.
         BASELINE: [Case("single", 1, 3), Case("single", 8, 4), Case("single", 64, 8), Case("single", 256, 8)],
+        BASELINE_WHOLE: [Case("single", 64, 10)],
         OURS: [
             *(Case("single", connections, 3) for connections in (1, 8, 64, 256)),
             *(Case("bulk", connections, 3) for connections in (1, 8, 64, 256)),
@@ -81,14 +82,14 @@ QUICK = Plan(
 
 
 def measure_servers(
-    project: Path, work: Path, merged: Path, bodies: Bodies, plan: Plan, repetitions: int, seconds: float
+    project: Path, work: Path, weights: Mapping[str, Path], bodies: Bodies, plan: Plan, repetitions: int, seconds: float
 ) -> dict[str, Any]:
     """Run the plan and return the parts of the results that it fills.
 
     Args:
         project: the checkout with a built archive.
         work: for the servers' folders.
-        merged: weights of the baseline.
+        weights: of each baseline, as transformers reads them.
         bodies: what is sent.
         plan: what to measure.
         repetitions: of all closed loops.
@@ -96,7 +97,8 @@ def measure_servers(
     """
     began = time.monotonic()
     profiles = {
-        BASELINE: lambda: baseline_profile(work / BASELINE, merged),
+        BASELINE: lambda: baseline_profile(BASELINE, work / BASELINE, weights[BASELINE]),
+        BASELINE_WHOLE: lambda: baseline_profile(BASELINE_WHOLE, work / BASELINE_WHOLE, weights[BASELINE_WHOLE]),
         OURS: lambda: our_profile(OURS, project, work / OURS, NO_CACHE),
         CACHED: lambda: our_profile(CACHED, project, work / CACHED, Changes()),
     }

@@ -58,7 +58,8 @@ def results() -> dict[str, Any]:
             "tokenizer_tweets_per_cpu_s": 20_000.0,
         },
         "end_to_end": [
-            row("baseline", "single", 64, 20.0),
+            row("baseline_whole", "single", 64, 20.0),
+            row("baseline", "single", 64, 40.0),
             row("ours", "single", 64, 1300.0),
             row("ours", "bulk", 8, 1500.0),
         ],
@@ -89,9 +90,11 @@ def test_a_goal_says_whether_it_is_met_and_one_that_was_not_measured_says_so(res
     assert not goal.is_met(reached)
     section = readme_section(results)
     assert (
-        "| tweets in bulk, 64 a request, against the baseline's single ones | >= 90x | 75x (75 to 75) | **no** |"
+        "| tweets in bulk, 64 a request, against that baseline's single ones | >= 90x | 75x (75 to 75) | **no** |"
         in section
     )
+    # A baseline with as few layers as ours is twice as fast, and does not pass for the one of the goal.
+    assert "own layers: single | >= 60x | 32.5x (32.5 to 32.5) | **no** |" in section
     assert "| p50 of one tweet, unloaded | <= 6 ms |  | not measured |" in section
     assert "| archive | <= 80 MB | 70 MB | yes |" in section
 
