@@ -1,0 +1,183 @@
+"""A batch of the front end ends where its bodies get large: no single tweet waits for a list of thousands beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.serving.batch_handler import RELEASE
+from tests.serving.torchserve_process import Ports, TorchServeProcess, get_json, make_root
+
+pytestmark = pytest.mark.serving
+
+TIMEOUT_S = 60
+QUEUE = 20
+LIMIT = 32_768  # BatchAggregator.BYTES_A_BATCH
+CONFIG = (
+    "minWorkers: {workers}\nmaxWorkers: {workers}\nbatchSize: 8\nmaxBatchDelay: 1\nresponseTimeout: 60\n"
+    f"startupTimeout: 60\njobQueueSize: {QUEUE}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProcess]:
+    with start(tmp_path_factory.mktemp("batches"), workers=1) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProcess]:
+    with start(tmp_path_factory.mktemp("batches-of-two"), workers=2) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def start(folder: Path, workers: int) -> Iterator[TorchServeProcess]:
+    ports = Ports.free()
+    root = make_root(folder / "root", ports)
+    (folder / "model-config.yaml").write_text(CONFIG.format(workers=workers), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("torch-model-archiver")), "--model-name", "tweets", "--version", "1"]
+    command += ["--handler", str(Path(__file__).with_name("batch_handler.py"))]
+    command += ["--config-file", str(folder / "model-config.yaml"), "--export-path", str(root / "model_store")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with TorchServeProcess.start(root, ports, Path("model_store")) as started:
+        started.wait_ready(TIMEOUT_S)
+        while len(started.worker_pids()) < workers:
+            time.sleep(0.1)
+        yield started
+
+
+def post(server: TorchServeProcess, body: bytes) -> Any:
+    answer = requests.post(f"{server.rest_url}/predictions/tweets", data=body, timeout=TIMEOUT_S)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def waiting(server: TorchServeProcess) -> int:
+    status = get_json(f"{server.management_url}/models/tweets")[0]["jobQueueStatus"]
+    return int(status["pendingRequests"])
+
+
+def ask_in_order(server: TorchServeProcess, sizes: Sequence[int], folder: Path) -> list[Any]:
+    """Hold the worker, queue bodies of these sizes one after the other, let go, and return the answers."""
+    release = folder / "go"
+    with ThreadPoolExecutor(len(sizes) + 1) as pool:
+        held = pool.submit(post, server, RELEASE + str(release).encode())
+        time.sleep(0.3)  # the worker has it
+        answers: list[Future[Any]] = []
+        for size in sizes:
+            before = waiting(server)
+            answers.append(pool.submit(post, server, b"x" * size))
+            give_up_at = time.monotonic() + 10
+            while waiting(server) == before and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+        release.touch()
+        held.result()
+        return [answer.result() for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([10, 11, 12], [[10, 11, 12]]),
+        ([10, 11, 40_000, 12, 13], [[10, 11], [40_000], [12, 13]]),
+        ([40_000, 10], [[40_000], [10]]),
+        ([40_000, 50_000, 10], [[40_000], [50_000], [10]]),
+        ([20_000, 20_001, 10_000, 10], [[20_000], [20_001, 10_000, 10]]),
+        ([LIMIT - 10, 10, 11], [[LIMIT - 10, 10], [11]]),
+        ([*range(1, 13)], [[*range(1, 9)], [*range(9, 13)]]),
+    ],
+)
+def test_a_batch_ends_where_its_bodies_get_large_and_keeps_the_order(
+    server: TorchServeProcess, tmp_path: Path, sizes: list[int], batches: list[list[int]]
+) -> None:
+    expected = [{"batch": batch, "place": place} for batch in batches for place in range(len(batch))]
+    assert ask_in_order(server, sizes, tmp_path) == expected
+
+
+def test_no_request_is_lost_or_swapped_where_the_queue_is_full_and_bodies_are_of_all_sizes(
+    server: TorchServeProcess,
+) -> None:
+    sizes = [(index * 7_919) % 60_000 + 1 for index in range(400)]
+    with ThreadPoolExecutor(QUEUE) as pool:
+        answers = list(pool.map(lambda size: post(server, b"x" * size), sizes))
+    for size, answer in zip(sizes, answers, strict=True):
+        assert answer["batch"][answer["place"]] == size
+        assert len(answer["batch"]) == 1 or sum(answer["batch"]) <= LIMIT
+
+
+def test_requests_beyond_a_full_queue_are_refused_and_those_in_it_answered(
+    server: TorchServeProcess, tmp_path: Path
+) -> None:
+    release = tmp_path / "go"
+    with ThreadPoolExecutor(3 * QUEUE) as pool:
+        held = pool.submit(post, server, RELEASE + str(release).encode())
+        time.sleep(0.3)
+        url = f"{server.rest_url}/predictions/tweets"
+        answers = [pool.submit(requests.post, url, data=b"x" * 20_000, timeout=TIMEOUT_S) for _ in range(2 * QUEUE)]
+        give_up_at = time.monotonic() + 10
+        while waiting(server) < QUEUE and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        release.touch()
+        held.result()
+        found = [answer.result() for answer in answers]
+    statuses = [answer.status_code for answer in found]
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= QUEUE
+    for answer in found:
+        if answer.status_code == 200:
+            assert json.loads(answer.content)["batch"] == [20_000]
+
+
+def hold(release: Path, size: int) -> bytes:
+    """Return a body of so many bytes that holds its worker."""
+    return (RELEASE + str(release).encode() + b"\n").ljust(size, b"x")
+
+
+def test_one_of_two_workers_stays_free_of_large_requests(two_workers: TorchServeProcess, tmp_path: Path) -> None:
+    go = [tmp_path / f"go{index}" for index in range(3)]
+    with ThreadPoolExecutor(8) as pool:
+        large = [pool.submit(post, two_workers, hold(release, 40_000)) for release in go]
+        time.sleep(0.5)  # one is computed, two wait
+        for size in range(1, 21):
+            assert post(two_workers, b"x" * size) == {"batch": [size], "place": 0}
+        assert not any(answer.done() for answer in large)
+        # Whichever goes first: with all released they all come, one after the other.
+        for release in go:
+            release.touch()
+        assert [answer.result() for answer in large] == [{"batch": [40_000], "place": 0}] * 3
+
+
+def test_a_worker_that_died_of_a_large_request_keeps_no_turn(two_workers: TorchServeProcess, tmp_path: Path) -> None:
+    release = tmp_path / "go"
+    with ThreadPoolExecutor(1) as pool:
+        url = f"{two_workers.rest_url}/predictions/tweets"
+        lost = pool.submit(requests.post, url, data=hold(release, 40_000), timeout=TIMEOUT_S)
+        time.sleep(0.5)
+        for pid in two_workers.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        assert lost.result().status_code >= 500
+    release.touch()
+    two_workers.wait_ready(TIMEOUT_S)
+    assert post(two_workers, hold(release, 40_000))["batch"] == [40_000]
+    assert post(two_workers, hold(release, 50_000))["batch"] == [50_000]
+
+
+def test_small_and_large_requests_of_many_clients_are_all_answered(two_workers: TorchServeProcess) -> None:
+    sizes = [(index * 7_919) % 60_000 + 1 for index in range(400)]
+    with ThreadPoolExecutor(QUEUE) as pool:
+        answers = list(pool.map(lambda size: post(two_workers, b"x" * size), sizes))
+    for size, answer in zip(sizes, answers, strict=True):
+        assert answer["batch"][answer["place"]] == size
