@@ -29,9 +29,12 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
+import os
 import random
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -61,11 +64,17 @@ def sample_tweets() -> tuple[str, ...]:
     return tuple(TWEETS_PATH.read_text(encoding="utf-8").splitlines())
 
 
+@functools.cache
+def _numbers(process_id: int) -> Iterator[int]:
+    """Return numbers from a start of the process' own: drawn ones come twice among some thousand."""
+    return itertools.count(random.SystemRandom().randrange(1_000_000, 9_000_000))
+
+
 def draw_tweet(distinct: bool) -> str:
     """Return a random tweet; `distinct` makes it one that the server has hardly seen before."""
     tweet = random.choice(sample_tweets())  # noqa: S311 (a sample, no secret)
     # A number, since the server folds links and user names, so that those would make no new text.
-    return f"{tweet} {random.randrange(10_000_000)}" if distinct else tweet  # noqa: S311
+    return f"{tweet} {next(_numbers(os.getpid()))}" if distinct else tweet
 
 
 def problem_with(reply: Reply, num_tweets: int | None) -> str | None:
