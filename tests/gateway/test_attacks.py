@@ -238,7 +238,7 @@ def test_tls_when_a_weak_cipher_is_all_the_client_has_then_no_connection(fake_ga
 def test_text_when_put_anywhere_in_a_request_then_in_no_file_of_the_gateway(
     fake_gateway: GatewayProcess, fake: FakeServer
 ) -> None:
-    fake.plan = ["ok", 503, 500, 500, (400, {"error": {"code": "EMPTY_TEXT", "message": "m"}}), "hang"]
+    fake.plan = ["ok", 503, 500, 500, 500, (400, {"error": {"code": "EMPTY_TEXT", "message": "m"}}), "hang"]
     for _ in range(5):
         fake_gateway.predict(SECRET)
     fake_gateway.ask(
