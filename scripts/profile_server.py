@@ -22,10 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.end_to_end import BULK, Bodies, Case, LoadError, closed_loop, measure
-from benchmarks.profiles import our_profile
+from benchmarks.profiles import NO_CACHE, our_profile
 from benchmarks.report import table
 from benchmarks.server import Server, end_as_interrupted, running
-from benchmarks.serving_part import NO_CACHE
 from benchmarks.tweets import data_folder, read_tweets
 from java_runtime import JavaError
 from server_process import ServerError

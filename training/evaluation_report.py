@@ -22,7 +22,7 @@ from training.metrics import (
     Floats,
     drawn_metrics,
     estimates,
-    interval,
+    paired_differences,
     weighted_metrics,
     with_intervals,
 )
@@ -203,13 +203,7 @@ def _systems(part: pd.DataFrame, scored: Scored, resamples: int, seed: int) -> d
         found = with_intervals(points[name], drawn[name])
         systems[name] = {metric: estimate.as_json() for metric, estimate in found.items()}
     gains = {
-        name: {
-            metric: Estimate(
-                float(points[MODEL][metric][0] - points[name][metric][0]),
-                *interval(drawn[MODEL][metric] - drawn[name][metric]),
-            ).as_json()
-            for metric in COMPARED
-        }
+        name: paired_differences(points[MODEL], points[name], drawn[MODEL], drawn[name], COMPARED)
         for name in scored.baselines
     }
     return {"systems": systems, "model_minus_baseline": gains}

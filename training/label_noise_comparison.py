@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from training.baselines import TfIdf
 from training.labels import KAGGLE
-from training.metrics import RESAMPLES, Estimate, drawn_metrics, interval, weighted_metrics
+from training.metrics import RESAMPLES, drawn_metrics, paired_differences, weighted_metrics
 from training.splits import CALIBRATION, DEV, TRAIN, SplitSettings, split, to_learn_from
 
 Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ def _compared(
         targets = unread["target"].to_numpy(dtype=np.int64)
         found.append(
             {"split_seed": division.seed, "excluded": len(rows) - len(kept)}
-            | {name: _figures(scores, targets) for name, scores in systems.items()}
+            | {name: _rounded(_points(scores, targets)) for name, scores in systems.items()}
         )
         pooled["targets"].append(targets)
         pooled["groups"] += unread["group"].tolist()
@@ -90,17 +90,16 @@ def _compared(
     targets, groups = np.concatenate(pooled["targets"]), np.asarray(pd.factorize(np.array(pooled["groups"]))[0])
     scored = {name: np.concatenate(pooled[name]) for name in _SYSTEMS}
     drawn = {name: drawn_metrics(scored[name], targets, groups, resamples) for name in _SYSTEMS}
-    whole = {name: _figures(scored[name], targets) for name in _SYSTEMS}
-    gain = {
-        metric: Estimate(
-            whole["cleaned"][metric] - whole["all"][metric], *interval(drawn["cleaned"][metric] - drawn["all"][metric])
-        ).as_json()
-        for metric in COMPARED
-    }
+    points = {name: _points(scored[name], targets) for name in _SYSTEMS}
+    whole = {name: _rounded(points[name]) for name in _SYSTEMS}
+    gain = paired_differences(points["cleaned"], points["all"], drawn["cleaned"], drawn["all"], COMPARED)
     about = {"system": "TF-IDF + LR", "judged": list(judged), "judged_rows": len(targets)}
     return {**about, "divisions": found, **whole, "gain": gain}
 
 
-def _figures(scores: Floats, targets: npt.NDArray[np.int64]) -> dict[str, float]:
-    values: Mapping[str, Floats] = weighted_metrics(scores, targets, np.ones((1, len(targets))))
+def _points(scores: Floats, targets: npt.NDArray[np.int64]) -> Mapping[str, Floats]:
+    return weighted_metrics(scores, targets, np.ones((1, len(targets))))
+
+
+def _rounded(values: Mapping[str, Floats]) -> dict[str, float]:
     return {metric: round(float(values[metric][0]), 4) for metric in COMPARED}

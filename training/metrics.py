@@ -6,7 +6,7 @@ both come from the same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,20 @@ def drawn_metrics(
 def with_intervals(points: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> dict[str, Estimate]:
     """Return estimates from figures on all rows, (1,), and in the resamples, (resamples,)."""
     return {name: Estimate(float(points[name][0]), *interval(drawn[name])) for name in points}
+
+
+def paired_differences(
+    left: Mapping[str, Floats],
+    right: Mapping[str, Floats],
+    drawn_left: Mapping[str, Floats],
+    drawn_right: Mapping[str, Floats],
+    names: Iterable[str],
+) -> dict[str, dict[str, float | None]]:
+    """Return left minus right as JSON, from figures on all rows, (1,), and in the same resamples, (resamples,)."""
+    return {
+        name: Estimate(float(left[name][0] - right[name][0]), *interval(drawn_left[name] - drawn_right[name])).as_json()
+        for name in names
+    }
 
 
 def interval(drawn: Floats) -> tuple[float, float]:

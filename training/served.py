@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from training.answer_sources import AnswerError, Answers, ask, open_bundle
+from training.arguments import add_resamples, command, count
 from training.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data_lock import LOCK_FILE, read_lock
 from training.errors import TrainingError
@@ -33,7 +34,7 @@ from training.evaluation_rows import (
     evaluation_rows,
     prepared_folder,
 )
-from training.metrics import RESAMPLES, Estimate, drawn_metrics, interval, weighted_metrics, with_intervals
+from training.metrics import drawn_metrics, paired_differences, weighted_metrics, with_intervals
 from training.model import FACTS_FILE
 from training.whole_files import written_whole
 from tweetclf.bundle import load_bundle
@@ -131,13 +132,7 @@ def split_report(
     for name, engine in (("float32", FLOAT32), ("int8", INT8)):
         found = with_intervals(points[engine], drawn[engine])
         figures[name] = {metric: found[metric].as_json() for metric in TOLD}
-    difference = {
-        metric: Estimate(
-            float(points[INT8][metric][0] - points[FLOAT32][metric][0]),
-            *interval(drawn[INT8][metric] - drawn[FLOAT32][metric]),
-        ).as_json()
-        for metric in TOLD
-    }
+    difference = paired_differences(points[INT8], points[FLOAT32], drawn[INT8], drawn[FLOAT32], TOLD)
     decisions = {engine: np.array(answers[engine].decisions)[positions] for engine in (FLOAT32, INT8)}
     gaps = np.abs(scores[INT8] - scores[FLOAT32])
     return {
@@ -186,12 +181,7 @@ def _line(name: str, split: Mapping[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.served",
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("served", __doc__ or "", EXAMPLE)
     parser.add_argument("--bundle", type=Path, default=Path("build/bundle"), help="default: %(default)s")
     parser.add_argument("--facts", type=Path, default=Path("model"), help="its model folder (default: %(default)s)")
     data = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT))
@@ -199,22 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--splits", nargs="+", choices=list(SPLITS), default=list(DEFAULT_SPLITS), help="default: %(default)s"
     )
-    parser.add_argument("--limit", type=_count(0), default=0, help="at most so many rows a split (default: all)")
-    parser.add_argument("--resamples", type=_count(1), default=RESAMPLES, help="default: %(default)s")
-    parser.add_argument("--seed", type=_count(0), default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--limit", type=count, default=0, help="at most so many rows a split (default: all)")
+    add_resamples(parser)
+    parser.add_argument("--seed", type=count, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/evaluation/served.json"), help="default: %(default)s")
     parser.add_argument("--prepared", type=Path, default=Path("data/processed"), help="default: %(default)s")
     parser.add_argument("--work", type=Path, default=Path("build/evaluation"), help="default: %(default)s")
     return parser
-
-
-def _count(least: int) -> Any:
-    def parse(value: str) -> int:
-        if not value.isdecimal() or int(value) < least:
-            raise argparse.ArgumentTypeError(f"{value!r} is no count; expected a whole number from {least} on")
-        return int(value)
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from tqdm import tqdm
 
+from training.arguments import command
 from training.base_encoder import CONFIG_FILE, TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data_lock import LOCK_FILE, read_lock
 from training.datamodule import TweetDataModule
@@ -29,6 +29,7 @@ from training.errors import TrainingError
 from training.model import AdapterError
 from training.recipe_settings import compose
 from training.report_tables import table
+from training.seed_spread import summary
 from training.settings import Settings
 from training.splits import DEV
 from training.train import train
@@ -170,7 +171,7 @@ def sizes_table(report: Mapping[str, Any]) -> str:
         [
             row["name"],
             f"{row['mflop_a_tweet']:.0f}",
-            *(f"{row[metric]:.4f} ± {row[f'{metric}_spread']:.4f}" for metric in SHOWN),
+            *(_shown(row, metric) for metric in SHOWN),
         ]
         for row in report["rows"]
     ]
@@ -232,8 +233,15 @@ def _weights(teacher_weight: float, teaching: str) -> list[float]:
     return {"both": sorted({0.0, teacher_weight}), "taught": [teacher_weight], "untaught": [0.0]}[teaching]
 
 
-def _spread(values: Sequence[float]) -> float:
-    return round(statistics.stdev(values), 4) if len(values) > 1 else 0.0
+def _spread(values: Sequence[float]) -> float | None:
+    """Return the deviation over seeds; None of one, which shows none."""
+    found = summary(values) if len(values) > 1 else None
+    return found["sd"] if found else None
+
+
+def _shown(row: Mapping[str, Any], metric: str) -> str:
+    spread = row[f"{metric}_spread"]
+    return f"{row[metric]:.4f}" if spread is None else f"{row[metric]:.4f} ± {spread:.4f}"
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -247,12 +255,8 @@ def _numbers(value: str) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.sizes",
-        description="Train the recipe in several sizes, with and without teachers; plot quality against arithmetic.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Train the recipe in several sizes, with and without teachers; plot quality against arithmetic."
+    parser = command("sizes", about, EXAMPLE)
     parser.add_argument("overrides", nargs="*", help="of the training, as Hydra takes them")
     parser.add_argument("--layers", type=_numbers, default=list(LAYERS), help="default: 2,3,4,6")
     parser.add_argument("--seeds", type=_numbers, default=[0], help="figures are means over them (default: 0)")

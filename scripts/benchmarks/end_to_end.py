@@ -20,6 +20,7 @@ GENERATOR = Path(__file__).resolve().with_name("load_generator.py")
 JSON_TYPE = "application/json"
 BULK = 64
 JOB_ITEMS = 10_000
+SINGLES_PER_S = 50.0  # beside a bulk job: a small part of what the server can do
 
 
 class LoadError(RuntimeError):
@@ -186,9 +187,6 @@ def open_loop(server: Server, bodies: Bodies, rate: float, seconds: float, seed:
         **latencies(found.latencies_ms),
         "errors": found.errors,
     }
-
-
-SINGLES_PER_S = 50.0  # beside a bulk job: a small part of what the server can do
 
 
 def beside_bulk_job(server: Server, bodies: Bodies, tweets_per_s: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import yaml
 from tqdm import tqdm
 
 from benchmarks.end_to_end import Bodies, Case, closed_loop, summarise
-from benchmarks.profiles import Changes, Ports, our_profile
+from benchmarks.profiles import NO_CACHE, Ports, our_profile
 from benchmarks.server import Server, running
 from gateway_certificate import make_certificate
 from gateway_keys import create_key
@@ -30,7 +30,7 @@ from server_settings import GOLDEN
 
 DIRECT, THROUGH = "direct", "gateway"
 SCRIPT = Path(__file__).resolve().parents[1] / "gateway.py"
-NO_CACHE = Changes(handler={"cache_bytes": 0})
+DEFAULT_SETTINGS = SCRIPT.parents[1] / DEFAULT_FILE
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
 WARM_UP_CONNECTIONS = 64
@@ -132,6 +132,24 @@ def in_turn(server: Server, gateway: Gateway, bodies: Bodies, plan: Plan) -> lis
     return [summarise(way, case, values) for (way, case), values in found.items()]
 
 
+def settings_before(server: Ports, own: Ports, folder: Path, golden_file: Path) -> dict[str, Any]:
+    """Return the shipped settings of a gateway, but with these ports and with files in a folder of its own."""
+    return {
+        **yaml.safe_load(DEFAULT_SETTINGS.read_text(encoding="utf-8")),
+        "rest_address": f"127.0.0.1:{own.inference}",
+        "grpc_address": f"127.0.0.1:{own.grpc_inference}",
+        "certificate": str(folder / "certificate.pem"),
+        "private_key": str(folder / "private_key.pem"),
+        "keys_file": str(folder / "keys.json"),
+        "server_rest": f"127.0.0.1:{server.inference}",
+        "server_management": f"127.0.0.1:{server.management}",
+        "server_grpc": f"127.0.0.1:{server.grpc_inference}",
+        "golden_file": str(golden_file),
+        "run_folder": str(folder / "run"),
+        "access_log": str(folder / "access.log"),
+    }
+
+
 @contextlib.contextmanager
 def before(server: Ports, project: Path) -> Iterator[Gateway]:
     """Run `scripts/gateway.py run` before a server, with the shipped settings but ports, files and lifted limits.
@@ -143,19 +161,9 @@ def before(server: Ports, project: Path) -> Iterator[Gateway]:
     folder = Path(tempfile.mkdtemp(prefix="gw-"))
     own = Ports.free()
     values = {
-        **yaml.safe_load((project / DEFAULT_FILE).read_text(encoding="utf-8")),
+        **settings_before(server, own, folder, project / GOLDEN),
         **dict.fromkeys(LIFTED, NO_LIMIT),
-        "rest_address": f"127.0.0.1:{own.inference}",
         "grpc_address": None,
-        "certificate": str(folder / "certificate.pem"),
-        "private_key": str(folder / "private_key.pem"),
-        "keys_file": str(folder / "keys.json"),
-        "server_rest": f"127.0.0.1:{server.inference}",
-        "server_management": f"127.0.0.1:{server.management}",
-        "server_grpc": f"127.0.0.1:{server.grpc_inference}",
-        "golden_file": str(project / GOLDEN),
-        "run_folder": str(folder / "run"),
-        "access_log": str(folder / "access.log"),
     }
     settings, certificate, console = (folder / name for name in ("gateway.yaml", "certificate.pem", "console.log"))
     settings.write_text(yaml.safe_dump(values), encoding="utf-8")

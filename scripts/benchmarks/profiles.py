@@ -91,6 +91,10 @@ class Changes:
     properties: Mapping[str, str | None] | None = None
 
 
+# What is measured is the engine; the answer cache has rows of its own.
+NO_CACHE = Changes(handler={"cache_bytes": 0})
+
+
 def our_profile(name: str, project: Path, folder: Path, changes: Changes) -> Profile:
     """Make the folder of our server.
 

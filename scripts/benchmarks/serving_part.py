@@ -23,11 +23,10 @@ from benchmarks.end_to_end import (
     summarise,
 )
 from benchmarks.figures import rounded, spread
-from benchmarks.profiles import Changes, Profile, baseline_profile, our_profile
+from benchmarks.profiles import NO_CACHE, Changes, Profile, baseline_profile, our_profile
 from benchmarks.server import Server, running
 
 BASELINE, BASELINE_WHOLE, OURS, CACHED = "baseline", "baseline_whole", "ours", "ours_cache"
-NO_CACHE = Changes(handler={"cache_bytes": 0})
 SHARES = (0.5, 0.7, 0.9)
 SETTLE_S = 0.3
 REPETITIONS_END_AT = 0.6  # of the time allowed; the rest is for open loops, bulk job and starts

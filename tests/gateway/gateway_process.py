@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.gateway_cost import settings_before
 from gateway_certificate import make_certificate
 from gateway_keys import create_key
 from gateway_settings import GatewaySettings, read_gateway_settings
@@ -86,18 +87,7 @@ class GatewayProcess:
         folder = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp" if os.path.isdir("/tmp") else None))
         own = Ports.free()
         values = {
-            **yaml.safe_load(DEFAULTS.read_text(encoding="utf-8")),
-            "rest_address": f"127.0.0.1:{own.inference}",
-            "grpc_address": f"127.0.0.1:{own.grpc_inference}",
-            "certificate": str(folder / "certificate.pem"),
-            "private_key": str(folder / "private_key.pem"),
-            "keys_file": str(folder / "keys.json"),
-            "server_rest": f"127.0.0.1:{server.inference}",
-            "server_management": f"127.0.0.1:{server.management}",
-            "server_grpc": f"127.0.0.1:{server.grpc_inference}",
-            "golden_file": str(golden_file),
-            "run_folder": str(folder / "run"),
-            "access_log": str(folder / "access.log"),
+            **settings_before(server, own, folder, golden_file),
             **(changes or {}),
         }
         file = folder / "gateway.yaml"

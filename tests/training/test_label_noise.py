@@ -119,13 +119,19 @@ def test_compare_list_trains_without_the_listed_rows_and_judges_on_all_that_were
     assert found["gain"]["nll"]["value"] != 0
 
 
+def scores_with_one_turned(rows: pd.DataFrame) -> tuple[dict[str, float], str]:
+    """Return out-of-fold scores that agree with every label but one, and that row's id."""
+    scores = {str(name): 0.9 * target + 0.05 for name, target in zip(rows["id"], rows["target"], strict=True)}
+    turned = str(rows["id"].iloc[0])
+    scores[turned] = 1 - scores[turned]
+    return scores, turned
+
+
 def test_main_with_given_scores_writes_ids_and_where_the_scores_are_from(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = learnt_rows(read_table(data_dir), compose().data.split)
-    scores = {str(name): 0.9 * target + 0.05 for name, target in zip(rows["id"], rows["target"], strict=True)}
-    turned = str(rows["id"].iloc[0])
-    scores[turned] = 1 - scores[turned]
+    scores, turned = scores_with_one_turned(rows)
     path = tmp_path / "oof.json"
     path.write_text(json.dumps(scores))
     output = tmp_path / "new" / "exclusions.json"
@@ -146,9 +152,7 @@ def test_main_with_the_folder_of_teachers_joins_its_folds_and_compares_the_list(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = learnt_rows(read_table(data_dir), compose().data.split)
-    scores = {str(name): 0.9 * target + 0.05 for name, target in zip(rows["id"], rows["target"], strict=True)}
-    turned = str(rows["id"].iloc[0])
-    scores[turned] = 1 - scores[turned]
+    scores, turned = scores_with_one_turned(rows)
     folder = data_dir / "teachers" / "0123abcd"
     folder.mkdir(parents=True)
     for fold in range(2):
