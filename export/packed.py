@@ -16,6 +16,52 @@ from transformers import BertModel
 NOWHERE = -1e9  # as tweetclf/engines/packing.py
 
 
+class ResidualLinear(nn.Linear):
+    """A linear layer whose result is added to what came before it.
+
+    Args:
+        linear: its parameters are shared, not copied.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.weight, self.bias = linear.weight, linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, hidden: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Return (..., outputs), as `residual`; `hidden` is (..., inputs) floating."""
+        return functional.linear(hidden, self.weight, self.bias) + residual
+
+
+class GridAttention(nn.Module):
+    """Attention of all heads on a padded grid, as torch has it.
+
+    Args:
+        num_heads: attention heads.
+        width: of the hidden states; a number, not a shape, which a trace would follow.
+    """
+
+    def __init__(self, num_heads: int, width: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.width = width
+
+    def forward(self, grid: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return (batch * tokens, hidden).
+
+        Args:
+            grid: (batch, tokens, 3 * hidden) floating: query, key and value of each cell.
+            bias: (batch, 1, 1, tokens) floating, added to attention scores.
+        """
+        batch, tokens = grid.shape[:2]
+        query, key, value = (
+            part.view(batch, tokens, self.num_heads, self.width // self.num_heads).transpose(1, 2)
+            for part in grid.split(self.width, -1)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return mixed.transpose(1, 2).reshape(batch * tokens, self.width)
+
+
 class PackedLayer(nn.Module):
     """One encoder layer of BERT on packed tokens.
 
@@ -28,14 +74,15 @@ class PackedLayer(nn.Module):
         super().__init__()
         attention = layer.attention
         parts = (attention.self.query, attention.self.key, attention.self.value)
-        self.num_heads = num_heads
-        self.width = int(layer.output.dense.out_features)  # a number, not a shape, which a trace would follow
-        self.qkv = _linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
-        self.attention_out = attention.output.dense
+        self.attention: nn.Module = GridAttention(num_heads, int(layer.output.dense.out_features))
+        self.qkv: nn.Module = _linear(
+            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        )
+        self.attention_out: nn.Module = ResidualLinear(attention.output.dense)
         self.attention_norm = attention.output.LayerNorm
         self.feed_in: nn.Module = layer.intermediate.dense
         self.activation: nn.Module = nn.GELU()
-        self.feed_out = layer.output.dense
+        self.feed_out: nn.Module = ResidualLinear(layer.output.dense)
         self.feed_norm = layer.output.LayerNorm
 
     def forward(
@@ -49,17 +96,10 @@ class PackedLayer(nn.Module):
             places: (packed,) int, cell of each packed token.
             bias: (batch, 1, 1, tokens) floating, added to attention scores.
         """
-        batch, tokens = cells.shape
-        width = self.width
         grid = functional.embedding(cells, self.qkv(hidden).squeeze(0))  # (batch, tokens, 3 * hidden)
-        query, key, value = (
-            part.view(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
-            for part in grid.split(width, -1)
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        mixed = functional.embedding(places, mixed.transpose(1, 2).reshape(batch * tokens, width)).unsqueeze(0)
-        hidden = self.attention_norm(self.attention_out(mixed) + hidden)
-        return self.feed_norm(self.feed_out(self.activation(self.feed_in(hidden))) + hidden)
+        mixed = functional.embedding(places, self.attention(grid, bias)).unsqueeze(0)
+        hidden = self.attention_norm(self.attention_out(mixed, hidden))
+        return self.feed_norm(self.feed_out(self.activation(self.feed_in(hidden)), hidden))
 
 
 class PackedNetwork(nn.Module):

@@ -1,4 +1,6 @@
-"""Linear layers whose weights an engine may bring into the layout of its CPU after loading.
+"""Parts of the network in the form that is fastest in TorchScript: linear layers, and attention.
+
+The weights of the linear layers may be brought into the layout of the CPU by the engine, after loading.
 
 `torch.nn.functional.linear` takes MKL for float32, which uses half of the vector width of an AMD CPU; oneDNN uses
 all of it, but only through operators of its own and on weights that it has laid out (docs/log.md has the rates).
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from export.packed import PackedLayer, PackedNetwork
+from export.packed import GridAttention, PackedLayer, PackedNetwork, ResidualLinear
 
 
 class PrepackableLinear(nn.Module):
@@ -40,12 +42,64 @@ class PrepackableLinear(nn.Module):
         return functional.gelu(result) if self.activation == "gelu" else result
 
 
+class PrepackableResidual(nn.Module):
+    """`ResidualLinear`; to be scripted, as the above.
+
+    Args:
+        linear: its parameters are shared, not copied.
+    """
+
+    def __init__(self, linear: ResidualLinear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, hidden: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """Return (..., outputs); arguments as `ResidualLinear.forward`."""
+        if self.weight.is_mkldnn:
+            return torch.ops.mkldnn._linear_pointwise(hidden, residual, self.weight, self.bias, "add")
+        return functional.linear(hidden, self.weight, self.bias) + residual
+
+
+class BatchedAttention(nn.Module):
+    """`GridAttention` as two batched matrix products on a CPU, and as torch has it on a GPU; to be scripted.
+
+    For two dozen tokens of 32 numbers torch's own kernel for CPUs is mostly overhead (docs/log.md has the times).
+
+    Args:
+        attention: whose heads and width are taken over.
+    """
+
+    def __init__(self, attention: GridAttention) -> None:
+        super().__init__()
+        self.num_heads = attention.num_heads
+        self.width = attention.width
+        self.scale = (attention.width // attention.num_heads) ** -0.5
+
+    def forward(self, grid: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return (batch * tokens, hidden); arguments as `GridAttention.forward`."""
+        batch, tokens = grid.shape[0], grid.shape[1]
+        heads, width = self.num_heads, self.width
+        # (3, batch, heads, tokens, width of a head)
+        parts = grid.view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        if grid.is_cuda:
+            mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
+        else:
+            parts = parts.contiguous().view(3, batch * heads, tokens, width // heads)
+            added = bias.expand(batch, heads, 1, tokens).reshape(batch * heads, 1, tokens)
+            scores = torch.baddbmm(added, parts[0], parts[1].transpose(1, 2), alpha=self.scale)
+            mixed = torch.bmm(scores.softmax(-1), parts[2]).view(batch, heads, tokens, width // heads)
+        return mixed.transpose(1, 2).reshape(batch * tokens, width)
+
+
 def make_prepackable(network: PackedNetwork) -> PackedNetwork:
-    """Replace the four linear layers of every layer, in place, and return the network."""
+    """Replace attention and the four linear layers of every layer, in place, and return the network."""
     for layer in network.layers:
         assert isinstance(layer, PackedLayer)
-        for name in ("qkv", "attention_out", "feed_in", "feed_out"):
-            gelu = name == "feed_in"
-            setattr(layer, name, torch.jit.script(PrepackableLinear(getattr(layer, name), gelu)))
+        assert isinstance(layer.attention, GridAttention)
+        layer.attention = torch.jit.script(BatchedAttention(layer.attention))
+        layer.qkv = torch.jit.script(PrepackableLinear(layer.qkv, gelu=False))
+        layer.attention_out = torch.jit.script(PrepackableResidual(layer.attention_out))
+        layer.feed_in = torch.jit.script(PrepackableLinear(layer.feed_in, gelu=True))
         layer.activation = nn.Identity()
+        layer.feed_out = torch.jit.script(PrepackableResidual(layer.feed_out))
     return network

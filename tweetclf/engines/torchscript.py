@@ -28,6 +28,7 @@ class TorchScriptEngine:
             `packing.Packed` and returns logits (batch, 2).
         device: `cpu`, or `cuda:N` as TorchServe assigns it.
         precision: `auto` is float32 on the CPU and float16 on a GPU; or a key of DTYPES.
+        threads: of this process's torch from now on, >= 1; 0 leaves them as they are.
 
     Raises:
         BundleError: the file is no such module, the device is not there, or it cannot do the precision.
@@ -35,7 +36,9 @@ class TorchScriptEngine:
 
     name = "torchscript"
 
-    def __init__(self, model_path: Path, device: str = "cpu", precision: str = "auto") -> None:
+    def __init__(self, model_path: Path, device: str = "cpu", precision: str = "auto", threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
         self.device = device
         self._device = torch.device(device)
         on_gpu = self._device.type == "cuda"
@@ -45,7 +48,7 @@ class TorchScriptEngine:
         if self.precision == "float16" and not on_gpu:
             raise BundleError("precision is float16 and the device a CPU; expected float32 or bfloat16 there")
         self.tolerance = TOLERANCES[self.precision]
-        self.batch_tokens = 16_384 if on_gpu else 512
+        self.batch_tokens = 16_384 if on_gpu else 384
         try:
             module = torch.jit.load(str(model_path), map_location=self._device).eval()  # type: ignore[no-untyped-call]
             network = module.network
@@ -83,7 +86,7 @@ def _prepack(network: torch.nn.Module) -> None:
         return
     with torch.no_grad():
         for module in network.modules():
-            if module.original_name == "PrepackableLinear":
+            if str(module.original_name).startswith("Prepackable"):
                 plain = module.weight
                 assert isinstance(plain, torch.Tensor)
                 module.weight = torch.ops.mkldnn._reorder_linear_weight(plain.detach(), None)
