@@ -23,6 +23,7 @@ from tweetclf.bundle import sha256_of
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_NAME = "tweets"
 HANDLER_FILE = "handler/tweets_handler.py"
+START_FILE = "handler/sitecustomize.py"  # run by the worker's Python at its start
 CONFIG_FILE = "handler/model-config.yaml"
 INPUT_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".safetensors", ".txt")
 ARCHIVER_MANIFEST = "MAR-INF/MANIFEST.json"  # holds the time of the build
@@ -49,6 +50,7 @@ def write_archive(bundle_dir: Path, archive: Path, model_version: str) -> None:
         staging = Path(work, "staging")
         shutil.copytree(bundle_dir, staging / "bundle")
         shutil.copytree(ROOT / "tweetclf", staging / "tweetclf", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / START_FILE, staging)
         command = [
             *(sys.executable, "-m", "model_archiver.model_packaging"),
             *("--model-name", MODEL_NAME, "--version", model_version),

@@ -29,9 +29,9 @@ from export.trace import EXAMPLE_ROWS
 from training.encoding import TweetEncoder, pad
 from tweetclf.calibration import scores
 from tweetclf.engines import Engine
-from tweetclf.engines.choice import fast_in_int8, length_step
 from tweetclf.engines.openvino import OpenVinoEngine, import_openvino
 from tweetclf.engines.packing import Packed, pack
+from tweetclf.engines.processor import fast_in_int8, length_step
 from tweetclf.errors import BundleError
 from tweetclf.text import has_content, normalise
 

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import tweetclf
 from tweetclf.audit_log import AuditLog
 from tweetclf.bundle import load_bundle
@@ -67,7 +65,6 @@ class TweetsHandler:
         threads = self._config.threads(workers if isinstance(workers, int) else 1)
         audit_settings = self._config.audit_settings()
         self._audit_log = None if audit_settings is None else AuditLog(audit_settings)
-        torch.set_num_threads(threads)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
         device = _device(properties.get("gpu_id"))
@@ -84,7 +81,7 @@ class TweetsHandler:
             "engine_taken_because": why,
             "device": engine.device,
             "batch_tokens": batch_tokens,
-            "torch_threads": torch.get_num_threads(),
+            "torch_threads": threads,
             "thresholds": {
                 "not_disaster_below": thresholds.not_disaster_below,
                 "disaster_from": thresholds.disaster_from,
@@ -266,7 +263,12 @@ def _check_deadline(value: str | None) -> None:
 
 
 def _device(gpu_id: int | str | None) -> str:
-    return "cpu" if gpu_id is None or not torch.cuda.is_available() else f"cuda:{gpu_id}"
+    """Return the device of the worker; torch is imported only where TorchServe has found a GPU."""
+    if gpu_id is None:
+        return "cpu"
+    import torch
+
+    return f"cuda:{gpu_id}" if torch.cuda.is_available() else "cpu"
 
 
 def _model_name(context: Any) -> str:

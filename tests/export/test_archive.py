@@ -60,9 +60,16 @@ def test_archive_tells_nothing_of_the_machine_that_built_it(real_bundle_dir: Pat
 
 def test_archive_holds_bundle_code_and_handler_and_nothing_else(real_archive: Path) -> None:
     names = set(content_hashes(real_archive))
-    assert {"tweets_handler.py", "model-config.yaml", "bundle/model.pt", "bundle/bundle.json"} <= names
+    assert {
+        "tweets_handler.py",
+        "sitecustomize.py",
+        "model-config.yaml",
+        "bundle/model.pt",
+        "bundle/bundle.json",
+    } <= names
     assert {name.partition("/")[0] for name in names} == {
         "tweets_handler.py",
+        "sitecustomize.py",
         "model-config.yaml",
         "bundle",
         "tweetclf",

@@ -31,8 +31,8 @@ from export.quantize import (
 from export.trace import PROOF_SHAPES, prove_equal
 from tests.conftest import MAX_TOKENS, TinyClassifier
 from training.encoding import TweetEncoder
-from tweetclf.engines.choice import fast_in_int8
 from tweetclf.engines.openvino import import_openvino
+from tweetclf.engines.processor import fast_in_int8
 
 
 class ShiftedEngine:

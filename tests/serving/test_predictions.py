@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,15 @@ def test_predictions_of_a_disaster_and_a_figure_of_speech_are_told_apart(expecte
     assert expected[FIGURE]["label"] == "not_disaster"
     assert expected[DISASTER]["score"] > 0.8 > 0.2 > expected[FIGURE]["score"]
     assert set(expected[DISASTER]) == {"label", "score", "decision", "model_version"}
+
+
+def test_worker_with_the_int8_engine_has_no_torch_in_its_memory(
+    server: TorchServeProcess, expected: dict[str, Any]
+) -> None:
+    engine = post(server, "/predictions/tweets", DISASTER).headers["x-engine"]
+    loaded = ["libtorch" in Path(f"/proc/{pid}/maps").read_text() for pid in server.worker_pids()]
+    assert loaded
+    assert set(loaded) == {engine == "torchscript"}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from tweetclf.bundle import Bundle
-from tweetclf.engines import choice
+from tweetclf.engines import choice, processor, torchscript
 from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError
 
 
+def give_instructions(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset(names))
+
+
 @pytest.fixture
 def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx_vnni": True})
+    give_instructions(monkeypatch, "avx2", "avx_vnni")
 
 
 def hide_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +36,7 @@ def test_open_engine_auto_on_a_cpu_fast_in_int8_takes_openvino(tiny_int8_bundle:
 def test_open_engine_auto_on_a_cpu_slow_in_int8_takes_torchscript(
     tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_vnni": False})
+    give_instructions(monkeypatch, "avx2")
     engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1)
     assert engine.name == "torchscript"
     assert "none of avx512_vnni" in why
@@ -77,7 +80,7 @@ def test_open_engine_auto_with_a_gpu_takes_torchscript_on_it(
     tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices: list[Any] = []
-    monkeypatch.setattr(choice, "TorchScriptEngine", lambda path, device, precision: devices.append(device))
+    monkeypatch.setattr(torchscript, "TorchScriptEngine", lambda path, device, *_: devices.append(device))
     assert "int8 is for the CPU" in open_engine("auto", tiny_int8_bundle, "cuda:0", 1)[1]
     assert devices == ["cuda:0"]
 
@@ -92,7 +95,7 @@ def test_open_engine_auto_with_a_precision_takes_torchscript_with_it(tiny_int8_b
 def test_open_engine_openvino_with_8_bit_weights_on_a_cpu_that_overflows_is_refused(
     tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    give_instructions(monkeypatch, "avx2")
     assert open_engine("openvino", tiny_int8_bundle, "cpu", 1)[0].name == "openvino"  # states nothing: 7 bits
     facts = {**tiny_int8_bundle.facts, "export": {"int8": {"weight_bits": 8}}}
     with pytest.raises(BundleError, match="8-bit weights overflow"):

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
 from export.quantize import quantize
 from tests.conftest import ROOT
 from training.model import load_merged
 from tweetclf.bundle import Bundle, load_bundle
 from tweetclf.classifier import Classifier
-from tweetclf.engines.choice import length_step
 from tweetclf.engines.openvino import OpenVinoEngine
+from tweetclf.engines.processor import length_step
 from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError
 
@@ -118,8 +117,3 @@ def test_engine_of_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path.write_text("<net/>")
     with pytest.raises(BundleError, match=r"model_int8.xml cannot be loaded as an OpenVINO model"):
         OpenVinoEngine(path)
-
-
-def test_length_step_is_as_wide_as_the_vectors() -> None:
-    assert length_step() in (8, 16)
-    assert length_step() == 8 or "AVX512" in torch.backends.cpu.get_cpu_capability()

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-import torch
-
 from tweetclf.bundle import Bundle
 from tweetclf.engines import ENGINE_NAMES, Engine
 from tweetclf.engines.openvino import OpenVinoEngine
-from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.engines.processor import INT8_INSTRUCTIONS, fast_in_int8, length_step
 from tweetclf.errors import BundleError
 
 AUTO = "auto"
-# Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 _NO_INT8 = f"this CPU has none of {', '.join(INT8_INSTRUCTIONS)}"
 
 
@@ -50,23 +46,12 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precisi
         if int8 and (refusal := _refusal(bundle, device)):
             raise BundleError(f"engine: openvino cannot serve this: {refusal}; set engine: auto or torchscript")
     if not int8:
-        return TorchScriptEngine(bundle.model_path, device, precision), why
+        # Imported here: torch takes a quarter of a gigabyte, which a worker with the int8 engine does without.
+        from tweetclf.engines.torchscript import TorchScriptEngine
+
+        return TorchScriptEngine(bundle.model_path, device, precision, threads), why
     assert bundle.int8_path is not None
     return OpenVinoEngine(bundle.int8_path, threads=threads, length_step=length_step()), why
-
-
-def fast_in_int8() -> bool:
-    """Tell whether this CPU has instructions for dot products of 8-bit numbers."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in INT8_INSTRUCTIONS)
-
-
-def length_step() -> int:
-    """Return the tokens to whose multiple lengths are padded: the float32 lanes of the widest vectors.
-
-    Source: measured; 8 gave equal bits on an AVX2 CPU, 16 on an AVX-512 one (docs/log.md).
-    """
-    return 8 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 16
 
 
 def _refusal(bundle: Bundle, device: str) -> str:

@@ -1,0 +1,139 @@
+"""A worker whose path holds the archive starts without torch, and has it as soon as something asks."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import ROOT
+from tweetclf.bundle import Bundle
+
+LOADED = "'_C' in vars(sys.modules['torch'])"
+
+
+def run(code: str, *path: Path) -> str:
+    """Run a program whose Python has these folders first on its path; return what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def archive_dir(tmp_path: Path) -> Path:
+    """The code of an unpacked archive."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for name in ("sitecustomize.py", "tweets_handler.py"):
+        shutil.copy(ROOT / "handler" / name, folder)
+    shutil.copytree(ROOT / "tweetclf", folder / "tweetclf")
+    return folder
+
+
+def test_worker_of_torchserve_and_handler_with_the_int8_engine_answer_without_torch(
+    archive_dir: Path, tiny_int8_bundle: Bundle
+) -> None:
+    shutil.copytree(tiny_int8_bundle.path, archive_dir / "bundle")
+    code = f"""
+import sys
+import ts.model_service_worker
+from ts.context import Context
+from ts.protocol.otf_message_handler import create_predict_response
+from ts.utils.util import list_classes_from_module
+import tweets_handler
+
+list_classes_from_module(tweets_handler)  # as TorchServe looks for the handler's class
+context = Context("tweets", {str(archive_dir)!r}, {{}}, 1, None, None)
+context.model_yaml_config = {{"handler": {{"engine": "openvino", "torch_threads": 1}}}}
+context.request_ids, context._request_processor = {{0: "a"}}, [type("P", (), {{
+    "get_request_properties": lambda self: {{}}, "add_response_property": lambda self, key, value: None,
+    "report_status": lambda self, *a, **k: None, "get_response_status_code": lambda self: 200,
+    "get_response_status_phrase": lambda self: "", "get_response_headers": lambda self: {{}},
+    "get_response_header": lambda self: {{}}}})()]
+handler = tweets_handler.TweetsHandler()
+handler.initialize(context)
+answers = handler.handle([{{"body": b"fire near the river"}}], context)
+message = create_predict_response(answers, {{0: "a"}}, "Prediction success", 200, None)
+print(b'"label"' in message, {LOADED})
+"""
+    assert run(code, archive_dir) == "True False"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import torch; torch.tensor([1])",
+        "from torch import Tensor; Tensor",
+        "import torch.nn.functional as f; import torch; assert f.relu(torch.tensor(-1.0)) == 0",
+        "import torch, torch.nn; torch.nn.Linear(2, 3)",
+    ],
+)
+def test_torch_is_whole_as_soon_as_it_is_used(archive_dir: Path, use: str) -> None:
+    assert run(f"import sys, torch; print({LOADED}); {use}; print({LOADED}, torch.__name__)", archive_dir).split() == [
+        *("False", "True"),
+        "torch",
+    ]
+
+
+def test_start_without_the_module_on_the_path_has_torch_at_once(archive_dir: Path) -> None:
+    assert run(f"import sys, torch; print({LOADED})", archive_dir / "tweetclf") == "True"
+
+
+def test_start_runs_the_module_of_that_name_which_ours_stands_before(archive_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "environment"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text("print('and the other')\n")
+    assert run(f"import sys, torch; print({LOADED})", archive_dir, other).splitlines() == ["and the other", "False"]
+
+
+def test_start_where_a_package_is_missing_leaves_its_absence_alone(archive_dir: Path) -> None:
+    code = "import sys, sitecustomize; sitecustomize.make_lazy('missing_here'); print('missing_here' in sys.modules)"
+    assert run(code, archive_dir) == "False"
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    """The module itself, with an environment of its own to look into."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "whole_package").mkdir()
+    (tmp_path / "whole_package" / "__init__.py").write_text("from whole_package import part\nvalue = part.value + 1\n")
+    (tmp_path / "whole_package" / "part.py").write_text("value = 1\n")
+    spec = spec_from_file_location("start", ROOT / "handler" / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    for name in ("whole_package", "whole_package.part"):
+        sys.modules.pop(name, None)
+
+
+def test_make_lazy_runs_a_package_when_something_of_it_is_asked_for(start: ModuleType) -> None:
+    start.make_lazy("whole_package")
+    lazy = sys.modules["whole_package"]
+    assert "value" not in vars(lazy)
+    start.make_lazy("whole_package")
+    assert sys.modules["whole_package"] is lazy
+    assert lazy.value == 2
+    assert type(lazy) is ModuleType
+    assert lazy.part.value == 1
+
+
+def test_make_lazy_of_a_package_runs_it_before_its_parts(start: ModuleType) -> None:
+    start.make_lazy("whole_package")
+    assert importlib.import_module("whole_package.part").value == 1
+    assert sys.modules["whole_package"].value == 2
