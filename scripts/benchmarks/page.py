@@ -23,6 +23,7 @@ def full_page(results: Results) -> str:
     ]
     if results.get("end_to_end"):
         parts += ["## Through TorchServe, closed loop", _closed(results["end_to_end"]), CLOSED_NOTE]
+        parts += [WARM_UP_NOTE.format(results["warm_up_s"])] if "warm_up_s" in results else []
     if results.get("open_loop"):
         parts += ["## At a fixed rate", _open(results["open_loop"])]
     if results.get("beside_bulk_job"):
@@ -35,6 +36,9 @@ def full_page(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+WARM_UP_NOTE = (
+    "Before the first loop each server has answered for {:g} s on each way in, uncounted: meanwhile Java compiles."
+)
 QUICK_NOTE = "A quick run: one short repetition, which shows that everything works and not how fast it is."
 CLOSED_NOTE = (
     "Each connection sends its next request when the one before is answered. Processor time is milliseconds of a core "
