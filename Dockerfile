@@ -29,7 +29,7 @@ COPY training/ training/
 COPY export/ export/
 COPY handler/ handler/
 COPY model/ model/
-COPY scripts/verify_archive.py scripts/archive_*.py scripts/
+COPY scripts/in_environment.py scripts/verify_archive.py scripts/archive_*.py scripts/
 RUN /venv/bin/python -m export
 
 # What serves needs no installer; nobody who gets in shall find one.
@@ -49,7 +49,7 @@ COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
 COPY scripts/supervise.py scripts/serve.py scripts/golden_answers.py scripts/java_*.py scripts/server_*.py scripts/
-COPY scripts/archive_*.py scripts/doctor*.py scripts/
+COPY scripts/in_environment.py scripts/archive_*.py scripts/doctor*.py scripts/
 COPY --from=export /source/model_store/ model_store/
 # The public half only: whoever replaces the archive in the model store has no key that this image trusts.
 COPY --from=export /source/.keys/trusted/ .keys/trusted/
@@ -69,7 +69,7 @@ RUN apt-get update \
  && useradd --uid 10002 --no-create-home --shell /usr/sbin/nologin gateway
 WORKDIR /srv
 COPY deploy/gateway/ deploy/gateway/
-COPY scripts/gateway.py scripts/gateway_*.py scripts/golden_answers.py scripts/server_settings.py scripts/
+COPY scripts/in_environment.py scripts/gateway.py scripts/gateway_*.py scripts/golden_answers.py scripts/server_settings.py scripts/
 COPY --from=export /source/model_store/tweets.golden.json model_store/
 ENV PYTHONDONTWRITEBYTECODE=1 GATEWAY_SETTINGS=/srv/deploy/gateway/container.yaml
 USER gateway

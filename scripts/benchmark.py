@@ -13,6 +13,8 @@ DISASTER_TWEETS_DATA where it is set, else own-written ones. The archive must be
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import json
 import os

@@ -6,6 +6,8 @@ is what the generated configuration sends: requests without bodies and with the 
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import asyncio
 import contextlib

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import contextlib
 import json

@@ -5,6 +5,8 @@ torch and its CUDA libraries stay out, so that a machine's own CPU build of torc
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import subprocess
 import sys

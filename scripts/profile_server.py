@@ -10,6 +10,8 @@ samples with a function on top (worker: also native code), and with it anywhere 
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import collections
 import re

@@ -9,6 +9,8 @@ writes the page. A subject without a file is said to be missing.
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import json
 import sys

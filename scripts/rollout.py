@@ -5,6 +5,8 @@ Each archive gets a TorchServe of its own; the gateway is pointed to it when it 
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import http.client
 import json

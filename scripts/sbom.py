@@ -6,6 +6,8 @@ give the same bytes.
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import json
 import re

@@ -12,6 +12,8 @@ Ends with 1 when an answer was wrong or missing, or when memory, open files or l
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import json
 import statistics

@@ -15,6 +15,8 @@ archive is refused or the server died too often: a container then ends, and whoe
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import contextlib
 import os

@@ -13,6 +13,8 @@ The machine should have nothing else to do; the load average before is printed.
 
 from __future__ import annotations
 
+import in_environment  # noqa: F401 (first: it explains what is missing)
+
 import argparse
 import contextlib
 import os

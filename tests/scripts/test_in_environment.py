@@ -1,0 +1,48 @@
+"""A command that is run by a Python without the project's packages says what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+COMMANDS = sorted(
+    path.name
+    for path in (ROOT / "scripts").glob("*.py")
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
+
+
+def run_bare(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with Python's own library and nothing installed."""
+    command = [sys.executable, "-S", "-E", str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_outside_the_environment_helps_or_says_where_it_runs(name: str) -> None:
+    result = run_bare(ROOT / "scripts" / name, "--help")
+    assert "Traceback" not in result.stderr
+    if result.returncode == 0:
+        assert "usage: " in result.stdout
+    else:
+        assert "has no package" in result.stderr
+        assert "make setup" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_doctor_outside_the_environment_is_one_that_needs_it() -> None:
+    assert run_bare(ROOT / "scripts" / "doctor.py").returncode == 1
+
+
+def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\nimport in_environment\n1 / 0\n")
+    result = run_bare(script)
+    assert result.returncode == 1
+    assert "ZeroDivisionError" in result.stderr
+    assert "Traceback" in result.stderr
