@@ -48,7 +48,7 @@ class TorchScriptEngine:
         if self.precision == "float16" and not on_gpu:
             raise BundleError("precision is float16 and the device a CPU; expected float32 or bfloat16 there")
         self.tolerance = TOLERANCES[self.precision]
-        self.batch_tokens = 16_384 if on_gpu else 384
+        self.batch_tokens = 16_384 if on_gpu else 320
         try:
             module = torch.jit.load(str(model_path), map_location=self._device).eval()  # type: ignore[no-untyped-call]
             network = module.network
