@@ -34,7 +34,9 @@ def rewrite(archive: Path, name: str, change: object) -> None:
             if entry != name:
                 new.writestr(entry, old.read(entry))
             elif callable(change):
-                new.writestr(entry, change(old.read(entry)))
+                changed_content = change(old.read(entry))
+                assert changed_content != old.read(entry)
+                new.writestr(entry, changed_content)
     changed.replace(archive)
 
 
@@ -103,7 +105,9 @@ def test_verify_of_a_model_swapped_together_with_its_manifest_is_refused_by_the_
 
 
 def test_verify_of_a_handler_that_imports_transformers_is_refused(archive: Path) -> None:
-    rewrite(archive, "tweets_handler.py", lambda content: content.replace(b"import torch\n", b"import torch, peft\n"))
+    rewrite(
+        archive, "tweets_handler.py", lambda content: content.replace(b"import tweetclf\n", b"import peft, tweetclf\n")
+    )
     renew_manifest(archive)
     with pytest.raises(VerifyError, match=r"imported .*'transformers'"):
         verify(archive)
