@@ -47,11 +47,9 @@ def _merged(model_dir: Path) -> tuple[BertModel, torch.nn.Module]:
 def _whole() -> tuple[BertModel, torch.nn.Module]:
     encoder = BertModel.from_pretrained(resolve_base_encoder(), add_pooling_layer=False)
     head = torch.nn.Linear(encoder.config.hidden_size, 2)
-    with torch.no_grad():
+    with torch.no_grad():  # a drawn head would call the tweet of the start check a disaster by chance only
         head.weight.zero_()
-        head.bias.copy_(
-            torch.tensor([0.0, 1.0])
-        )  # a drawn one called the tweet of the start check right or wrong by chance
+        head.bias.copy_(torch.tensor([0.0, 1.0]))
     return encoder, head
 
 
