@@ -49,28 +49,22 @@ def test_worker_of_torchserve_and_handler_with_the_int8_engine_answer_without_to
 ) -> None:
     shutil.copytree(tiny_int8_bundle.path, archive_dir / "bundle")
     code = f"""
-import sys
+import pathlib, sys
 import ts.model_service_worker
-from ts.context import Context
+from clean_replay import ReplayContext
 from ts.protocol.otf_message_handler import create_predict_response
 from ts.utils.util import list_classes_from_module
 import tweets_handler
 
 list_classes_from_module(tweets_handler)  # as TorchServe looks for the handler's class
-context = Context("tweets", {str(archive_dir)!r}, {{}}, 1, None, None)
-context.model_yaml_config = {{"handler": {{"engine": "openvino", "torch_threads": 1}}}}
-context.request_ids, context._request_processor = {{0: "a"}}, [type("P", (), {{
-    "get_request_properties": lambda self: {{}}, "add_response_property": lambda self, key, value: None,
-    "report_status": lambda self, *a, **k: None, "get_response_status_code": lambda self: 200,
-    "get_response_status_phrase": lambda self: "", "get_response_headers": lambda self: {{}},
-    "get_response_header": lambda self: {{}}}})()]
+context = ReplayContext(pathlib.Path({str(archive_dir)!r}), {{"handler": {{"engine": "openvino", "torch_threads": 1}}}})
 handler = tweets_handler.TweetsHandler()
 handler.initialize(context)
 answers = handler.handle([{{"body": b"fire near the river"}}], context)
 message = create_predict_response(answers, {{0: "a"}}, "Prediction success", 200, None)
 print(b'"label"' in message, {LOADED})
 """
-    assert run(code, archive_dir) == "True False"
+    assert run(code, archive_dir, ROOT / "export") == "True False"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precisi
         if int8 and (refusal := _refusal(bundle, device)):
             raise BundleError(f"engine: openvino cannot serve this: {refusal}; set engine: auto or torchscript")
     if not int8:
-        # Imported here: torch takes a quarter of a gigabyte, which a worker with the int8 engine does without.
+        # Imported here: torch takes a fifth of a gigabyte, which a worker with the int8 engine does without.
         from tweetclf.engines.torchscript import TorchScriptEngine
 
         return TorchScriptEngine(bundle.model_path, device, precision, threads), why
