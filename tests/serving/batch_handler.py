@@ -11,6 +11,11 @@ from typing import Any
 RELEASE = b"hold until the file is there: "
 
 
+def held(release: Path) -> Path:
+    """Return the file that is there from the moment a worker waits for the other one."""
+    return release.with_name(f"{release.name}.held")
+
+
 class BatchHandler:
     """Tell each request the sizes of its batch; a body that asks for it holds the worker until a file is there."""
 
@@ -22,6 +27,7 @@ class BatchHandler:
         for body in bodies:
             if body.startswith(RELEASE):
                 file = Path(body[len(RELEASE) :].split(b"\n")[0].decode())
+                held(file).touch()
                 give_up_at = time.monotonic() + 30
                 while not file.exists() and time.monotonic() < give_up_at:
                     time.sleep(0.01)
