@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from types import TracebackType
 
@@ -15,7 +16,7 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
         return
     print(
         f"{sys.argv[0]}: {sys.executable} has no package {error.name}; expected the project's environment: make setup, "
-        f"then .venv/bin/python {sys.argv[0]}",
+        f"then .venv/bin/python {shlex.join(sys.orig_argv[1:])}",
         file=sys.stderr,
     )
 

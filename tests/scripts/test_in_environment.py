@@ -10,22 +10,30 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMANDS = sorted(
-    path.name
-    for path in (ROOT / "scripts").glob("*.py")
-    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-)
+
+def commands(folder: Path) -> list[Path]:
+    """Return the modules of a folder that can be run, in order of their names."""
+    return [
+        path for path in sorted(folder.glob("*.py")) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    ]
 
 
-def run_bare(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+CALLS = [(str(path), "--help") for path in commands(ROOT / "scripts")]
+CALLS += [
+    ("-m", "export", "--help"),
+    *(("-m", f"training.{path.stem}", "--help") for path in commands(ROOT / "training")),
+]
+
+
+def run_bare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program with Python's own library and nothing installed."""
-    command = [sys.executable, "-S", "-E", str(script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-S", "-E", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_command_outside_the_environment_helps_or_says_where_it_runs(name: str) -> None:
-    result = run_bare(ROOT / "scripts" / name, "--help")
+@pytest.mark.parametrize("call", CALLS)
+def test_command_outside_the_environment_helps_or_says_where_it_runs(call: tuple[str, ...]) -> None:
+    result = run_bare(*call)
     assert "Traceback" not in result.stderr
     if result.returncode == 0:
         assert "usage: " in result.stdout
@@ -33,6 +41,11 @@ def test_command_outside_the_environment_helps_or_says_where_it_runs(name: str) 
         assert "has no package" in result.stderr
         assert "make setup" in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+def test_what_to_run_instead_is_the_same_command() -> None:
+    said = run_bare("-m", "training.train", "trainer.max_epochs=1").stderr
+    assert said.rstrip().endswith(".venv/bin/python -S -E -m training.train trainer.max_epochs=1")
 
 
 def test_doctor_outside_the_environment_is_one_that_needs_it() -> None:

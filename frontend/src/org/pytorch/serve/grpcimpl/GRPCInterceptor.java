@@ -1,7 +1,9 @@
 package org.pytorch.serve.grpcimpl;
 
+import com.google.common.util.concurrent.MoreExecutors;
 import com.google.protobuf.InvalidProtocolBufferException;
 import io.grpc.ForwardingServerCall;
+import io.grpc.ForwardingServerCallListener;
 import io.grpc.Grpc;
 import io.grpc.Metadata;
 import io.grpc.ServerCall;
@@ -9,6 +11,12 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.util.List;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.pytorch.serve.http.Session;
 import org.pytorch.serve.util.ConnectorType;
 import org.pytorch.serve.util.TokenAuthorization;
@@ -25,24 +33,38 @@ import org.slf4j.LoggerFactory;
  * A message that is no protobuf never gets so far: grpc-java ends the call (UNKNOWN) and throws, and its executor logs the
  * stack through java.util.logging, which log4j2.xml does not reach, on the console, as often as somebody sends one. A
  * caller's broken bytes are no fault of the server: those records are dropped here, any other of that logger stays.
+ *
+ * Calls are computed where their bytes are read (SharedResourcePool), and a prediction only puts a job into a queue there. A
+ * management call may wait for a model to load, so each has a thread of its own: nobody's prediction waits behind it.
  */
 public class GRPCInterceptor implements ServerInterceptor {
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
     private static final Logger ACCESS_LOG = LoggerFactory.getLogger("ACCESS_LOG");
+    private static final Logger LOGGER = LoggerFactory.getLogger(GRPCInterceptor.class);
     // Held, since java.util.logging forgets a logger that nobody refers to, and its filter with it.
-    private static final java.util.logging.Logger EXECUTOR_LOG =
-            java.util.logging.Logger.getLogger("io.grpc.internal.SerializingExecutor");
+    private static final List<java.util.logging.Logger> EXECUTOR_LOGS =
+            Stream.of("SerializingExecutor", "SerializeReentrantCallsDirectExecutor")
+                    .map(name -> java.util.logging.Logger.getLogger("io.grpc.internal." + name))
+                    .collect(Collectors.toList());
     private static final String STREAMING = "/StreamPredictions";
+    private static final ExecutorService WAITING =
+            Executors.newCachedThreadPool(
+                    task -> {
+                        Thread thread = new Thread(task, "grpc-management");
+                        thread.setDaemon(true);
+                        return thread;
+                    });
 
     static {
-        EXECUTOR_LOG.setFilter(record -> !isBrokenMessage(record.getThrown()));
+        EXECUTOR_LOGS.forEach(log -> log.setFilter(record -> !isBrokenMessage(record.getThrown())));
     }
 
+    private final boolean management;
     private final TokenType required;
 
     public GRPCInterceptor(ConnectorType connector) {
-        boolean management = connector == ConnectorType.MANAGEMENT_CONNECTOR;
+        management = connector == ConnectorType.MANAGEMENT_CONNECTOR;
         required = management ? TokenType.MANAGEMENT : TokenType.INFERENCE;
     }
 
@@ -67,7 +89,8 @@ public class GRPCInterceptor implements ServerInterceptor {
                         super.close(status, trailers);
                     }
                 };
-        return next.startCall(logged, headers);
+        ServerCall.Listener<Q> listener = next.startCall(logged, headers);
+        return management ? new Apart<>(listener, logged) : listener;
     }
 
     private static boolean isBrokenMessage(Throwable thrown) {
@@ -87,5 +110,61 @@ public class GRPCInterceptor implements ServerInterceptor {
     private static <Q, R> ServerCall.Listener<Q> refuse(ServerCall<Q, R> call, Status status) {
         call.close(status, new Metadata());
         return new ServerCall.Listener<Q>() {};
+    }
+
+    /** Runs what a call does on a thread that may wait, one step after the other. */
+    private static final class Apart<Q> extends ForwardingServerCallListener.SimpleForwardingServerCallListener<Q> {
+        private final Executor steps = MoreExecutors.newSequentialExecutor(WAITING);
+        private final ServerCall<Q, ?> call;
+
+        Apart(ServerCall.Listener<Q> listener, ServerCall<Q, ?> call) {
+            super(listener);
+            this.call = call;
+        }
+
+        @Override
+        public void onMessage(Q message) {
+            later(() -> super.onMessage(message));
+        }
+
+        @Override
+        public void onHalfClose() {
+            later(super::onHalfClose);
+        }
+
+        @Override
+        public void onCancel() {
+            later(super::onCancel);
+        }
+
+        @Override
+        public void onComplete() {
+            later(super::onComplete);
+        }
+
+        @Override
+        public void onReady() {
+            later(super::onReady);
+        }
+
+        private void later(Runnable step) {
+            steps.execute(
+                    () -> {
+                        try {
+                            step.run();
+                        } catch (RuntimeException | Error e) { // as grpc-java: the caller hears of it, but not what it was
+                            LOGGER.error("a management call failed", e);
+                            endOnce();
+                        }
+                    });
+        }
+
+        private void endOnce() {
+            try {
+                call.close(Status.UNKNOWN, new Metadata());
+            } catch (IllegalStateException e) {
+                LOGGER.debug("it had been answered before");
+            }
+        }
     }
 }
