@@ -34,7 +34,7 @@ class ResidualLinear(nn.Linear):
 
 
 class GridAttention(nn.Module):
-    """Attention of all heads on a padded grid, as torch has it.
+    """Attention of all heads on a padded grid, as torch has it, from packed tokens to packed tokens.
 
     Args:
         num_heads: attention heads.
@@ -46,20 +46,23 @@ class GridAttention(nn.Module):
         self.num_heads = num_heads
         self.width = width
 
-    def forward(self, grid: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return (batch * tokens, hidden).
+    def forward(self, qkv: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return (1, packed, hidden).
 
         Args:
-            grid: (batch, tokens, 3 * hidden) floating: query, key and value of each cell.
+            qkv: (1, packed, 3 * hidden) floating: query, key and value of each token.
+            cells: (batch, tokens) int, row in the packed list of each cell.
+            places: (packed,) int, cell of each packed token.
             bias: (batch, 1, 1, tokens) floating, added to attention scores.
         """
+        grid = functional.embedding(cells, qkv.squeeze(0))  # (batch, tokens, 3 * hidden)
         batch, tokens = grid.shape[:2]
         query, key, value = (
             part.view(batch, tokens, self.num_heads, self.width // self.num_heads).transpose(1, 2)
             for part in grid.split(self.width, -1)
         )
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return mixed.transpose(1, 2).reshape(batch * tokens, self.width)
+        return functional.embedding(places, mixed.transpose(1, 2).reshape(batch * tokens, self.width)).unsqueeze(0)
 
 
 class PackedLayer(nn.Module):
@@ -92,12 +95,11 @@ class PackedLayer(nn.Module):
 
         Args:
             hidden: (1, packed, hidden) floating.
-            cells: (batch, tokens) int, row in the packed list of each cell.
-            places: (packed,) int, cell of each packed token.
-            bias: (batch, 1, 1, tokens) floating, added to attention scores.
+            cells: as of `PackedNetwork.forward`, and so are the next two.
+            places: (packed,) int.
+            bias: (batch, 1, 1, tokens) floating.
         """
-        grid = functional.embedding(cells, self.qkv(hidden).squeeze(0))  # (batch, tokens, 3 * hidden)
-        mixed = functional.embedding(places, self.attention(grid, bias)).unsqueeze(0)
+        mixed = self.attention(self.qkv(hidden), cells, places, bias)
         hidden = self.attention_norm(self.attention_out(mixed, hidden))
         return self.feed_norm(self.feed_out(self.activation(self.feed_in(hidden)), hidden))
 

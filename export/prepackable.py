@@ -63,7 +63,8 @@ class PrepackableResidual(nn.Module):
 class BatchedAttention(nn.Module):
     """`GridAttention` as two batched matrix products on a CPU, and as torch has it on a GPU; to be scripted.
 
-    For two dozen tokens of 32 numbers torch's own kernel for CPUs is mostly overhead (docs/log.md has the times).
+    For two dozen tokens of 32 numbers torch's own kernel for CPUs is mostly overhead, and so is copying: one look-up
+    brings what each head needs of each token into its place, and one brings it back (docs/log.md has the times).
 
     Args:
         attention: whose heads and width are taken over.
@@ -75,20 +76,29 @@ class BatchedAttention(nn.Module):
         self.width = attention.width
         self.scale = (attention.width // attention.num_heads) ** -0.5
 
-    def forward(self, grid: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return (batch * tokens, hidden); arguments as `GridAttention.forward`."""
-        batch, tokens = grid.shape[0], grid.shape[1]
+    def forward(self, qkv: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return (1, packed, hidden); arguments as `GridAttention.forward`."""
+        batch, tokens = cells.shape[0], cells.shape[1]
         heads, width = self.num_heads, self.width
-        # (3, batch, heads, tokens, width of a head)
-        parts = grid.view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-        if grid.is_cuda:
+        each = width // heads
+        if qkv.is_cuda:
+            grid = functional.embedding(cells, qkv.squeeze(0))
+            parts = grid.view(batch, tokens, 3, heads, each).permute(2, 0, 3, 1, 4)
             mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
-        else:
-            parts = parts.contiguous().view(3, batch * heads, tokens, width // heads)
-            added = bias.expand(batch, heads, 1, tokens).reshape(batch * heads, 1, tokens)
-            scores = torch.baddbmm(added, parts[0], parts[1].transpose(1, 2), alpha=self.scale)
-            mixed = torch.bmm(scores.softmax(-1), parts[2]).view(batch, heads, tokens, width // heads)
-        return mixed.transpose(1, 2).reshape(batch * tokens, width)
+            mixed = mixed.transpose(1, 2).reshape(batch * tokens, width)
+            return functional.embedding(places, mixed).unsqueeze(0)
+        # A token is 3 * heads rows of `each` numbers: its queries, keys and values.
+        part = torch.arange(3 * heads, dtype=cells.dtype).view(3, 1, heads, 1)
+        rows = (cells * (3 * heads)).view(1, batch, 1, tokens) + part
+        parts = functional.embedding(rows.view(3, batch * heads, tokens), qkv.view(-1, each))
+        added = bias.expand(batch, heads, 1, tokens).reshape(batch * heads, 1, tokens)
+        scores = torch.baddbmm(added, parts[0], parts[1].transpose(1, 2), alpha=self.scale)
+        mixed = torch.bmm(scores.softmax(-1), parts[2])  # (batch * heads, tokens, each)
+        # Cell (tweet, token) is row (tweet, head, token) there, for each head.
+        tweets = torch.div(places, tokens, rounding_mode="floor")
+        first = places + tweets * ((heads - 1) * tokens)
+        head = torch.arange(heads, dtype=places.dtype) * tokens
+        return functional.embedding(first.view(-1, 1) + head, mixed.view(-1, each)).view(1, -1, width)
 
 
 def make_prepackable(network: PackedNetwork) -> PackedNetwork:

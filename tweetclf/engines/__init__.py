@@ -46,7 +46,7 @@ def warm_up_shapes(batch_tokens: int, max_tokens: int) -> Iterator[tuple[int, in
         batch_tokens: size of the largest micro-batch, in tokens.
         max_tokens: longest tweet.
     """
-    for tokens in range(8, max_tokens + 1, 16):
+    for tokens in range(8, max_tokens + 1, 8):
         yield 1, tokens
     usual = min(24, max_tokens)
     tweets = 2

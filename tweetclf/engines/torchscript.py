@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from tweetclf.engines import warm_up_shapes
+from tweetclf.engines.allocator import keep_freed_memory
 from tweetclf.engines.cuda_graphs import GraphedNetwork
 from tweetclf.engines.packing import pack
 from tweetclf.errors import BundleError
@@ -17,7 +18,7 @@ from tweetclf.errors import BundleError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Of a probability, against the float32 training process; tests/tweetclf/test_torchscript.py measures bfloat16's.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
-CPU_STEP = 16  # packed tokens; oneDNN builds a kernel for every number of rows that it meets
+CPU_STEP = 8  # packed tokens; oneDNN builds a kernel for every number of rows that it meets, in 2 ms
 
 
 class TorchScriptEngine:
@@ -48,7 +49,7 @@ class TorchScriptEngine:
         if self.precision == "float16" and not on_gpu:
             raise BundleError("precision is float16 and the device a CPU; expected float32 or bfloat16 there")
         self.tolerance = TOLERANCES[self.precision]
-        self.batch_tokens = 16_384 if on_gpu else 320
+        self.batch_tokens = 16_384 if on_gpu else 512
         try:
             module = torch.jit.load(str(model_path), map_location=self._device).eval()  # type: ignore[no-untyped-call]
             network = module.network
@@ -58,6 +59,7 @@ class TorchScriptEngine:
         if on_gpu:
             self._graphs: GraphedNetwork | None = GraphedNetwork(torch.jit.freeze(network), self._device)
         else:
+            keep_freed_memory()
             # Not frozen: constants cannot hold weights in oneDNN's layout.
             _prepack(network)
             self._graphs = None
