@@ -2,7 +2,6 @@
 
 import sys
 
-if (
-    sys.argv[0] == "-m"
-):  # run as a command: what is missing is said in one line (a program that imports this keeps its own hook)
+# Run as a command. A program that imports this package keeps its own way to report what is missing.
+if sys.argv[0] == "-m":
     from scripts import in_environment  # noqa: F401

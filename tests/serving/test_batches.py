@@ -19,6 +19,7 @@ import requests
 
 from tests.serving.batch_handler import RELEASE, held
 from tests.serving.torchserve_process import Ports, TorchServeProcess, get_json, make_root
+from tests.serving.waiting_handler import wait_for
 
 pytestmark = pytest.mark.serving
 
@@ -77,14 +78,6 @@ def post(server: TorchServeProcess, body: bytes) -> Any:
 def waiting(server: TorchServeProcess) -> int:
     status = get_json(f"{server.management_url}/models/tweets")[0]["jobQueueStatus"]
     return int(status["pendingRequests"])
-
-
-def wait_for(*files: Path) -> None:
-    """Wait until one of these files is there."""
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not any(file.exists() for file in files):
-        assert time.monotonic() < give_up_at, f"none of {[file.name for file in files]} after {TIMEOUT_S} s"
-        time.sleep(0.01)
 
 
 def ask_in_order(server: TorchServeProcess, sizes: Sequence[int], folder: Path) -> list[Any]:

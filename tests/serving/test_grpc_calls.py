@@ -6,7 +6,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from disaster_tweets_client.stubs import inference_pb2, management_pb2, manageme
 
 from benchmarks.connections import PING, GrpcConnection
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
-from tests.serving.waiting_handler import FOLDER_FILE, GO, WAITS
+from tests.serving.waiting_handler import FOLDER_FILE, GO, WAITS, wait_for
 
 pytestmark = pytest.mark.serving
 
@@ -86,9 +85,7 @@ def test_predictions_pass_a_management_call_that_waits_for_a_worker(tmp_path: Pa
             management = management_pb2_grpc.ManagementAPIsServiceStub(channel)
             two = management_pb2.ScaleWorkerRequest(model_name="tweets", min_worker=2, max_worker=2, synchronous=True)
             scaled = pool.submit(management.ScaleWorker, two, timeout=TIMEOUT_S)
-            give_up_at = time.monotonic() + TIMEOUT_S
-            while not (tmp_path / WAITS).exists() and time.monotonic() < give_up_at:
-                time.sleep(0.01)
+            wait_for(tmp_path / WAITS)
             # More connections than the front end has threads that read: one of each thread at least.
             connections = [Listening(ports.grpc_inference) for _ in range(32)]
             with contextlib.ExitStack() as stack:

@@ -12,6 +12,14 @@ FIRST, WAITS, GO = "first", "waits", "go"
 PATIENCE_S = 60
 
 
+def wait_for(*files: Path) -> None:
+    """Wait until one of these files is there."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not any(file.exists() for file in files):
+        assert time.monotonic() < give_up_at, f"none of {[file.name for file in files]} after {PATIENCE_S} s"
+        time.sleep(0.01)
+
+
 class WaitingHandler:
     """The first worker loads at once; any other says that it waits, and loads when `GO` is there."""
 
@@ -21,9 +29,7 @@ class WaitingHandler:
             (folder / FIRST).touch()
             return
         (folder / WAITS).touch()
-        give_up_at = time.monotonic() + PATIENCE_S
-        while not (folder / GO).exists() and time.monotonic() < give_up_at:
-            time.sleep(0.01)
+        wait_for(folder / GO)
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         return [b"answered"] * len(data)
