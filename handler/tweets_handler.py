@@ -18,9 +18,10 @@ from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.choice import open_engine
 from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.handler_settings import HandlerConfig
+from tweetclf.payload import Payload, read_payload
 from tweetclf.request import Shape, TweetRequest, parse_request
 from tweetclf.response import Outcome, encode_answer, to_json
-from tweetclf.serving import HandlerConfig, Payload, read_payload
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from server_settings import CONFIG, SettingsError, read_settings
 ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
 MODEL_CONFIG = Path("handler/model-config.yaml")
-HANDLER_SETTINGS = Path("tweetclf/serving.py")
+HANDLER_SETTINGS = Path("tweetclf/handler_settings.py")
 EXAMPLE = """examples:
   python scripts/doctor.py            one line a finding; exit status 1 when one is an error
   python scripts/doctor.py --json

@@ -59,7 +59,7 @@ def check_model_config(text: str, file: str, handler_keys: frozenset[str]) -> li
 
 
 def handler_keys(source: str) -> frozenset[str]:
-    """Return the settings that the handler knows, read from the source of tweetclf/serving.py without importing it."""
+    """Return the settings that the handler knows, read from its source without importing it."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and node.name == HANDLER_CONFIG:
             fields = (entry.target for entry in node.body if isinstance(entry, ast.AnnAssign))

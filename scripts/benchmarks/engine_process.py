@@ -178,7 +178,7 @@ def _classifiers(settings: Settings) -> dict[tuple[str, str], Any]:
     from tweetclf.classifier import Classifier
     from tweetclf.engines.choice import open_engine
     from tweetclf.errors import BundleError
-    from tweetclf.serving import HandlerConfig
+    from tweetclf.handler_settings import HandlerConfig
 
     bundle = load_bundle(Path(settings.archive) / "bundle")
     cuda = settings.device != "cpu"

@@ -67,7 +67,7 @@ def make_installation(folder: Path) -> Installation:
     for path in (root / "handler", root / "tweetclf", bin_dir):
         path.mkdir(parents=True)
     write_config(root, Ports.free())
-    for name in ("handler/model-config.yaml", "tweetclf/serving.py", "log4j2.xml"):
+    for name in ("handler/model-config.yaml", "tweetclf/handler_settings.py", "log4j2.xml"):
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "frontend" / "classes", root / "frontend" / "classes")
     for name in ("io", "org"):

@@ -12,8 +12,8 @@ import pytest
 from tweetclf.audit_log import KEPT_FILES, AuditLog, AuditSettings
 from tweetclf.classifier import Prediction
 from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.handler_settings import HandlerConfig
 from tweetclf.request import Item, Shape, TweetRequest
-from tweetclf.serving import HandlerConfig
 
 TEXT = "Flood water is over the bridge in Marlow"
 KEY = b"k" * 64

@@ -8,8 +8,8 @@ import pytest
 
 from tweetclf.bundle import Thresholds
 from tweetclf.errors import BundleError
+from tweetclf.handler_settings import HandlerConfig
 from tweetclf.risk import thresholds_at
-from tweetclf.serving import HandlerConfig
 
 FACTS: dict[str, Any] = {
     "risks": {

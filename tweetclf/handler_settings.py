@@ -1,11 +1,10 @@
-"""What a server's adapter needs and the classifier does not: its settings, and bodies out of parameters."""
+"""The section `handler` of model-config.yaml: its keys, their ranges, what they mean."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
 from tweetclf.engines import ENGINE_NAMES, PRECISION_NAMES
 from tweetclf.errors import BundleError
-from tweetclf.form import TEXT_FIELDS
 from tweetclf.risk import SCOPES, thresholds_at
 
 DEFAULT_CACHE_BYTES = 32 << 20  # some fifty thousand tweets
@@ -125,64 +123,6 @@ class HandlerConfig:
             default.not_disaster_below if self.not_disaster_below is None else float(self.not_disaster_below),
             default.disaster_from if self.disaster_from is None else float(self.disaster_from),
         )
-
-
-@dataclass(frozen=True)
-class Payload:
-    """One request as it came over the wire.
-
-    Args:
-        body: raw bytes.
-        content_type: header value with its parameters, or "".
-        headers: names in lower case -> values.
-    """
-
-    body: bytes
-    content_type: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value by its name in lower case."""
-        return self.headers.get(name)
-
-
-def read_payload(parameters: Mapping[str, Any], raw_headers: Mapping[str, Any] | None) -> Payload:
-    """Find the body among a server's parameters.
-
-    Args:
-        parameters: name -> value, bytes as a rule; str, dict or list where the server decoded it.
-        raw_headers: name -> value; TorchServe mixes in one mapping a parameter, under its name.
-
-    Returns:
-        The body. Where a server took a form apart (our own front end does not), it is put together
-        again as well as the wire allows.
-    """
-    raw_headers = raw_headers or {}
-    headers = {str(name).lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
-    content_type = headers.get("content-type", "")
-    for name in ("body", *TEXT_FIELDS):
-        if parameters.get(name):
-            own = raw_headers.get(name)
-            own_type = own.get("content-type", "") if isinstance(own, Mapping) else ""
-            if name != "body":  # a field of a form: the request's type says nothing of it
-                content_type = str(own_type)
-            return Payload(_to_bytes(parameters[name]), content_type or str(own_type), headers)
-    if set(parameters) <= {"body", *TEXT_FIELDS}:
-        return Payload(b"", content_type, headers)
-    pieces = [name.encode("utf-8", "replace") + _with_equals(_to_bytes(value)) for name, value in parameters.items()]
-    return Payload(b"&".join(pieces), "", headers)
-
-
-def _with_equals(value: bytes) -> bytes:
-    return b"=" + value if value else b""
-
-
-def _to_bytes(value: Any) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
-    return json.dumps(value).encode()
 
 
 def _check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
