@@ -1,4 +1,4 @@
-"""Settings of the handler, and bodies out of a server's parameters."""
+"""Settings of the handler are checked by name and range."""
 
 from __future__ import annotations
 

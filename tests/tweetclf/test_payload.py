@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tweetclf.errors import InvalidRequestError
 from tweetclf.payload import read_payload
 
 
