@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from tweetclf.answer_cache import AnswerCache
 from tweetclf.bundle import Bundle, Thresholds
-from tweetclf.calibration import decide, scores
+from tweetclf.calibration import decide, scores, shown
 from tweetclf.engines import Engine
 from tweetclf.errors import BundleError, InvalidRequestError
-from tweetclf.text import has_content, normalise
+from tweetclf.text import folds_beyond, has_content, normalise
+from tweetclf.tokens import TweetEncoder
 
 MAX_TEXT_CHARS = 10_000  # forty times a tweet; what lies beyond is no tweet but an attack or a mistake
-# Float32 sums in another order in another batch, about 1e-7 apart: no digit below says anything of the tweet.
-SCORE_DECIMALS = 4
 DEFAULT_BATCH_TOKENS = 512  # engines state their own best
 WINDOW_TWEETS = 512  # tokenised, sorted and run together; long enough that hardly any micro-batch is a rest
+WINDOW_CHARS_PER_TWEET = 128  # of a full window on average; the tokenizer needs about 110 bytes a character
 
 NOT_REACHED = InvalidRequestError(
     "DEADLINE",
     "the tweet was not reached in the time that one batch may take; send it again, or fewer tweets at once",
+)
+NOT_FINITE = InvalidRequestError(
+    "INTERNAL",
+    "the network gave no finite number for the tweet; expected one; if it comes back, serve with precision: float32",
 )
 
 
@@ -36,9 +38,9 @@ class Prediction:
     """What is said of one tweet.
 
     Args:
-        label: the more probable label.
-        score: calibrated probability of the last label, rounded to SCORE_DECIMALS.
-        decision: a label, or `review` when the score lies in the band where a person must look.
+        label: the more probable label; it follows from the rounded score.
+        score: calibrated probability of the last label, rounded to calibration.SCORE_DECIMALS.
+        decision: a label, or `review` when the rounded score lies in the band where a person must look.
         truncated: True when tokens beyond the model's length were not read.
     """
 
@@ -46,6 +48,9 @@ class Prediction:
     score: float
     decision: str
     truncated: bool = False
+
+
+Outcome = Prediction | InvalidRequestError
 
 
 class Classifier:
@@ -74,36 +79,40 @@ class Classifier:
         self.thresholds = thresholds or bundle.thresholds
         self._batch_tokens = batch_tokens
         self._window = max(WINDOW_TWEETS, batch_tokens // 8)
-        self._ahead = ThreadPoolExecutor(1, "tokenise")  # starts its thread with the first long request
         self._cache: AnswerCache[Prediction] | None = AnswerCache(cache_bytes) if cache_bytes else None
-        self._tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
-        # The file carries its author's settings (128, padding to the longest); length is ours to choose.
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        # A caller who sends golden samples to a server wants to know that the network computes.
+        self._never_kept = frozenset(normalise(sample.text) for sample in bundle.golden)
+        self._encoder = TweetEncoder(bundle.tokenizer_path, bundle.max_tokens)
 
-    def predict(self, texts: Sequence[str], give_up_at: float = math.inf) -> list[Prediction | InvalidRequestError]:
+    def predict(self, texts: Sequence[str], give_up_at: float | Sequence[float] = math.inf) -> list[Outcome]:
         """Classify raw tweets.
 
         Args:
             texts: any strings, any number.
-            give_up_at: `time.monotonic()` in seconds after which no further micro-batch is begun.
+            give_up_at: `time.monotonic()` in seconds after which no work on a text is begun: one for all, or one a
+                text. Equal texts are computed until the last of their times.
 
         Returns:
             One entry a text, same order: a prediction, or the error of a text that was not classified
-            (EMPTY_TEXT, TEXT_TOO_LONG, DEADLINE), which costs its neighbours nothing.
+            (EMPTY_TEXT, TEXT_TOO_LONG, DEADLINE, INTERNAL), which costs its neighbours nothing.
         """
-        outcomes: list[Prediction | InvalidRequestError | None] = [None] * len(texts)
+        limits = [give_up_at] * len(texts) if isinstance(give_up_at, (int, float)) else list(give_up_at)
+        outcomes: list[Outcome] = [NOT_REACHED] * len(texts)
         positions: dict[str, list[int]] = {}  # retweets fill a crisis: equal texts are computed once
-        for index, text in enumerate(texts):
+        latest: dict[str, float] = {}
+        for index, (text, limit) in enumerate(zip(texts, limits, strict=True)):
+            if time.monotonic() > limit:
+                continue
             prepared = self._prepare(text)
             if isinstance(prepared, InvalidRequestError):
                 outcomes[index] = prepared
             else:
                 positions.setdefault(prepared, []).append(index)
-        for normalised, outcome in self._look_up(list(positions), give_up_at):
+                latest[prepared] = max(limit, latest.get(prepared, limit))
+        for normalised, outcome in self._look_up(latest):
             for index in positions[normalised]:
                 outcomes[index] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
+        return outcomes
 
     def cache_facts(self) -> dict[str, int]:
         """Return bound, size, hits and misses of the kept answers; a bound of 0 when none are kept."""
@@ -111,7 +120,7 @@ class Classifier:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of raw texts as the engine gets them, special tokens included."""
-        return [ids for ids, _ in self._encode_normalised([normalise(text) for text in texts])]
+        return self._encoder.encode([normalise(text) for text in texts])
 
     def replay_golden(self) -> float:
         """Answer the bundle's golden samples and compare with the training process.
@@ -146,11 +155,13 @@ class Classifier:
 
     def _prepare(self, text: str) -> str | InvalidRequestError:
         if len(text) > MAX_TEXT_CHARS:
-            return InvalidRequestError(
-                "TEXT_TOO_LONG",
-                f"the text has {len(text)} characters; expected at most {MAX_TEXT_CHARS}; send the tweet alone",
-            )
+            return _too_long(f"the text has {len(text)} characters")
+        # Before the rest of the normaliser and the tokenizer: one character may stand for 18.
+        if folds_beyond(text, MAX_TEXT_CHARS):
+            return _too_long(f"the {len(text)} characters of the text stand for more (Unicode NFKC)")
         normalised = normalise(text)
+        if len(normalised) > MAX_TEXT_CHARS:
+            return _too_long(f"the text has {len(normalised)} characters after normalising")
         if not has_content(normalised):
             return InvalidRequestError(
                 "EMPTY_TEXT",
@@ -159,78 +170,74 @@ class Classifier:
             )
         return normalised
 
-    def _look_up(
-        self, distinct: Sequence[str], give_up_at: float
-    ) -> Iterator[tuple[str, Prediction | InvalidRequestError]]:
-        """Yield text and outcome, those with a kept answer first."""
-        if self._cache is None:
-            yield from zip(distinct, self._predict_normalised(distinct, give_up_at), strict=True)
-            return
-        unknown = []
-        for normalised in distinct:
-            known = self._cache.get(normalised)
-            if known is None:
-                unknown.append(normalised)
-            else:
-                yield normalised, known
-        for normalised, outcome in zip(unknown, self._predict_normalised(unknown, give_up_at), strict=True):
-            if isinstance(outcome, Prediction):
-                self._cache.put(normalised, outcome)
-            yield normalised, outcome
+    def _look_up(self, latest: Mapping[str, float]) -> Iterator[tuple[str, Outcome]]:
+        """Yield text and outcome, those with a kept answer first.
 
-    def _predict_normalised(
-        self, normalised: Sequence[str], give_up_at: float
-    ) -> list[Prediction | InvalidRequestError]:
-        outcomes: list[Prediction | InvalidRequestError] = []
-        for encoded in self._encode_ahead(normalised):
-            logits = self._logits([ids for ids, _ in encoded], give_up_at)
-            outcomes += [
-                NOT_REACHED if math.isnan(score) else self._prediction(score, truncated)
-                for score, (_, truncated) in zip(scores(logits, self.bundle.temperature).tolist(), encoded, strict=True)
-            ]
+        Args:
+            latest: normalised text -> time after which it is not begun.
+        """
+        unknown = list(latest)
+        if self._cache is not None:
+            unknown = []
+            for normalised in latest:
+                known = self._cache.get(normalised)
+                if known is None:
+                    unknown.append(normalised)
+                else:
+                    yield normalised, known
+        for window in self._windows(unknown):
+            outcomes = self._predict_window(window, [latest[normalised] for normalised in window])
+            for normalised, outcome in zip(window, outcomes, strict=True):
+                if self._cache is not None and isinstance(outcome, Prediction) and normalised not in self._never_kept:
+                    self._cache.put(normalised, outcome)
+                yield normalised, outcome
+
+    def _windows(self, normalised: Sequence[str]) -> Iterator[list[str]]:
+        """Yield texts to be tokenised together, few enough to bound the tokenizer's memory and time."""
+        largest_chars = self._window * WINDOW_CHARS_PER_TWEET
+        window: list[str] = []
+        chars = 0
+        for text in normalised:
+            if len(window) == self._window or (window and chars + len(text) > largest_chars):
+                yield window
+                window, chars = [], 0
+            window.append(text)
+            chars += len(text)
+        if window:
+            yield window
+
+    def _predict_window(self, normalised: Sequence[str], limits: Sequence[float]) -> list[Outcome]:
+        outcomes: list[Outcome] = [NOT_REACHED] * len(normalised)
+        due = _in_time(range(len(normalised)), limits)
+        encoded = dict(zip(due, self._encoder.encode_and_tell([normalised[row] for row in due]), strict=True))
+        for batch in self._micro_batches({row: len(ids) for row, (ids, _) in encoded.items()}):
+            rows = _in_time(batch, limits)
+            if not rows:
+                continue
+            logits = self.engine.logits([encoded[row][0] for row in rows])
+            found = shown(scores(np.nan_to_num(logits), self.bundle.temperature)).tolist()
+            finite: list[bool] = np.isfinite(logits).all(axis=1).tolist()
+            for row, score, is_finite in zip(rows, found, finite, strict=True):
+                outcomes[row] = self._prediction(score, encoded[row][1]) if is_finite else NOT_FINITE
         return outcomes
 
-    def _encode_ahead(self, normalised: Sequence[str]) -> Iterator[list[tuple[list[int], bool]]]:
-        """Yield the tokens of a window of tweets at a time; the next is tokenised while the caller runs this one."""
-        windows = [normalised[start : start + self._window] for start in range(0, len(normalised), self._window)]
-        if len(windows) < 2:
-            yield from map(self._encode_normalised, windows)
-            return
-        coming = self._ahead.submit(self._encode_normalised, windows[0])
-        for window in windows[1:]:
-            ready = coming.result()
-            coming = self._ahead.submit(self._encode_normalised, window)
-            yield ready
-        yield coming.result()
-
     def _prediction(self, score: float, truncated: bool) -> Prediction:
+        """Return what follows from a score as shown, so that no part of an answer contradicts another."""
         labels = self.bundle.labels
-        decision = decide(score, self.thresholds, labels)
-        return Prediction(labels[int(score >= 0.5)], round(score, SCORE_DECIMALS), decision, truncated)
+        return Prediction(labels[int(score >= 0.5)], score, decide(score, self.thresholds, labels), truncated)
 
-    def _encode_normalised(self, normalised: Sequence[str]) -> list[tuple[list[int], bool]]:
-        limit = self.bundle.max_tokens
-        encoded = []
-        for encoding in self._tokenizer.encode_batch_fast(list(normalised)):
-            ids = encoding.ids
-            # The last token is [SEP]: it stays last in a text that is cut.
-            encoded.append((ids, False) if len(ids) <= limit else ([*ids[: limit - 1], ids[-1]], True))
-        return encoded
-
-    def _logits(self, encoded: Sequence[Sequence[int]], give_up_at: float = math.inf) -> npt.NDArray[np.float32]:
-        """Return logits (tweets, 2); rows whose micro-batch was not begun in time are NaN."""
-        result = np.full((len(encoded), len(self.bundle.labels)), np.nan, dtype=np.float32)
-        for rows in self._micro_batches([len(ids) for ids in encoded]):
-            if time.monotonic() > give_up_at:
-                break
+    def _logits(self, encoded: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Return logits (tweets, labels) of token ids of any number."""
+        result = np.empty((len(encoded), len(self.bundle.labels)), dtype=np.float32)
+        for rows in self._micro_batches({row: len(ids) for row, ids in enumerate(encoded)}):
             result[rows] = self.engine.logits([encoded[row] for row in rows])
         return result
 
-    def _micro_batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+    def _micro_batches(self, lengths: Mapping[int, int]) -> Iterator[list[int]]:
         """Yield row numbers, shortest first, so that attention, which is padded, pads little."""
         rows: list[int] = []
         tokens = 0
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        for row in sorted(lengths, key=lengths.__getitem__):
             if rows and tokens + lengths[row] > self._batch_tokens:
                 yield rows
                 rows, tokens = [], 0
@@ -238,3 +245,14 @@ class Classifier:
             tokens += lengths[row]
         if rows:
             yield rows
+
+
+def _in_time(rows: Iterable[int], limits: Sequence[float]) -> list[int]:
+    now = time.monotonic()
+    return [row for row in rows if now <= limits[row]]
+
+
+def _too_long(found: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        "TEXT_TOO_LONG", f"{found}; expected at most {MAX_TEXT_CHARS} characters; send the tweet alone"
+    )

@@ -34,6 +34,7 @@ class InvalidRequestError(TweetClfError, ValueError):
         "WRONG_TYPE": 400,
         "TOO_MANY_ITEMS": 413,
         "TEXT_TOO_LONG": 413,
+        "INTERNAL": 500,
         "NOT_IMPLEMENTED": 501,
         "DEADLINE": 504,
     }

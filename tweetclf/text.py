@@ -1,44 +1,77 @@
 """Bring a raw tweet into the one form that training, export and serving all read.
 
-Standard library only, so that data preparation and table engines need no torch. Any change of a result
-is a new `NORMALISER_VERSION`: a bundle names the version that its model was trained with.
+No torch, so that data preparation and table engines can use it. One Unicode version on every Python: the
+interpreter's own tables are not asked. Any change of a result is a new `NORMALISER_VERSION`: a bundle names the
+version that its golden samples were made with.
 """
 
 from __future__ import annotations
 
 import html
 import re
-import unicodedata
+from html.entities import html5
 
-NORMALISER_VERSION = "1"
+import unicodedata2
+
+NORMALISER_VERSION = "2"
 
 URL_TOKEN = "http"  # noqa: S105  one word piece of the base model's vocabulary
 USER_TOKEN = "@user"  # noqa: S105
 
-# html.unescape takes one layer off; tweets come escaped twice or more ("&amp;amp;").
-_AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26);?)+", re.IGNORECASE)
+# Tweets come escaped twice or more ("&amp;amp;"); one pass takes all layers of ampersands off.
+_AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
+# ASCII characters only: Chinese or Japanese text may touch the link on both sides.
+_LINK = r"(?<![A-Za-z0-9])(?:https?:/|www\.|t\.co/)[!-~]+"
+_NUMBER = r"#(?:0*[0-9]{1,7}|[xX]0*[0-9a-fA-F]{1,6})"  # int() refuses more than 4,300 digits
+_CLOSED_ENTITY = re.compile(rf"&({_NUMBER}|[A-Za-z][0-9A-Za-z]{{1,31}});")
+# Without its semicolon an entity is one unless a letter, digit or "=" comes next; in a link it never is, because
+# "?a=1&copy=2" is a query. Source: HTML Living Standard, 13.2.5.73 "Named character reference state", attributes.
+_LINK_OR_ENTITY = re.compile(
+    rf"({_LINK})|&({_NUMBER}|[A-Za-z][0-9A-Za-z]{{1,31}})(?:(;)|(?![0-9A-Za-z=]))", re.IGNORECASE
+)
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # Characters that Windows-1252 can encode beyond ASCII: the letters of which mojibake is made.
 _MOJIBAKE_RUN = re.compile(
     "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}"
 )
+# The end of a real word and the punctuation after it, which Windows-1252 and UTF-8 would read as one letter:
+# a word in capitals that ends in U+00C3 (AMANHA, IRMA, CAPITA with tilde) unless letters follow, as in mojibake of
+# SENORA; and a word that ends in U+00E2 before two marks.
+_CAPITAL = "[A-Z\u00c0-\u00de]"
+_WORD_END = re.compile(
+    f"(?<={_CAPITAL})\u00c3[\u2026\u2019\u201d\u203a\u2013\u2022\u2122](?![A-Za-z\u00c0-\u00ff])"
+    f"|(?<={_CAPITAL})\u00c3\u2014"
+    f"|(?<={_CAPITAL}{_CAPITAL})\u00c3[\u00a0\u00a9\u00aa\u00ae\u00b0\u00b2\u00b3\u00b7\u00b9-\u00bb](?![A-Za-z\u00c0-\u00ff])"
+    "|(?<=[A-Za-z\u00c0-\u00ff])\u00e2[\u2013\u2014\u2019\u201c\u201d\u2026\u203a][\u2013-\u203a]"
+)
 # What the Kaggle file's chain of encodings made of characters whose last byte it could not carry.
 _LOST_ELLIPSIS = "\u0089\u00db_"
 _LOST_QUOTE = "\u0089\u00db\u009d"
-# ASCII characters only: Chinese or Japanese text may touch the link on both sides.
-_URL = re.compile(r"(?<![A-Za-z0-9])(?:https?:/|www\.|t\.co/)[!-~]+", re.IGNORECASE)
-_MENTION = re.compile(r"(?<!\w)@\w+")
-_HASHTAG = re.compile(r"#\w*[a-z][A-Z]\w*|#\w*[A-Z][A-Z][a-z]\w*")
+_URL = re.compile(_LINK, re.IGNORECASE)
+# Names have the letters of the Latin, Greek and Cyrillic alphabets; \w would be another set on another Python.
+_NAME = "0-9A-Za-z_\u00c0-\u024f\u0370-\u052f"
+_MENTION = re.compile(f"(?<![{_NAME}])@[{_NAME}]+")
+# Letters, marks and digits of the living scripts.
+_WORD = "0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u1fff\u2c00-\u2fef\u3005-\u3007\u3021-\ud7ff\uf900-\ufdff\ufe70-\ufefe"
+_HASHTAG = re.compile(f"#[{_WORD}]*[a-z][A-Z][{_WORD}]*|#[{_WORD}]*[A-Z][A-Z][a-z][{_WORD}]*")
 _CAMEL_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_LONG_RUN = re.compile(r"([^\d\s])\1{3,}")  # not digits: 10000 houses are not 1000
-_SPACES = re.compile(r"\s+")
-# Cc, Cf, lone surrogates, variation selectors. Tab, newline and the like are white space, kept for _SPACES.
+_LONG_RUN = re.compile(r"([^0-9\s])\1{3,}")
+_SPACES = re.compile("[\\s\u2800]+")  # U+2800 is the Braille pattern without dots, typed as a space
+# Cc, Cf, lone surrogates, variation selectors, fillers, U+FFFC and U+FFFD, which stand for what was lost. Tab,
+# newline and the like are white space, kept for _SPACES.
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5"
-    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e0fff]"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
+    "\ud800-\udfff\U0001d159\U000e0000-\U000e0fff]"
 )
+_ASCII_CONTROL = re.compile("[\u0000-\u0008\u000e-\u001b\u007f]")
+
+_ASCII_WORD = re.compile("[0-9A-Za-z]+")
+_LINK_OR_USER = re.compile(rf"(?<![0-9A-Za-z]){URL_TOKEN}(?![0-9A-Za-z])|{USER_TOKEN}(?![{_NAME}])")
 
 _MAX_PASSES = 6  # real tweets settle in two; more is an attack of nested entities
+_LARGEST_EXPANSION = 18  # characters that NFKC makes of one; U+FDFA
+_EXPANSION_CHUNK_CHARS = 512
 
 
 def normalise(text: str) -> str:
@@ -74,45 +107,103 @@ def has_content(normalised: str) -> bool:
         normalised: a result of `normalise`.
 
     Returns:
-        True when a letter, a digit or a symbol such as an emoji remains.
+        True when a letter, a digit or a symbol such as an emoji remains. Lines, blocks and other shapes do not count.
     """
-    if normalised.isascii() and normalised.isalpha() and normalised != URL_TOKEN:
-        return True
-    for word in normalised.split():
-        if word in (URL_TOKEN, USER_TOKEN):
-            continue
-        rest = word.replace(USER_TOKEN, "")
-        if any(unicodedata.category(character)[0] in "LN" or _is_symbol(character) for character in rest):
+    for match in _ASCII_WORD.finditer(normalised):
+        if match.group() not in (URL_TOKEN, USER_TOKEN[1:]):
+            return True
+    return any(map(_is_content, _LINK_OR_USER.sub("", normalised)))
+
+
+def folds_beyond(text: str, limit_chars: int) -> bool:
+    """Tell whether NFKC makes more than `limit_chars` characters of a text, with little work where it does.
+
+    One character may become 18. The text is folded in pieces and the rest is left as soon as the limit is passed.
+    """
+    if len(text) * _LARGEST_EXPANSION <= limit_chars or text.isascii():
+        return len(text) > limit_chars
+    folded_chars = 0
+    for start in range(0, len(text), _EXPANSION_CHUNK_CHARS):
+        folded_chars += len(unicodedata2.normalize("NFKC", text[start : start + _EXPANSION_CHUNK_CHARS]))
+        if folded_chars > limit_chars:
             return True
     return False
 
 
-def _is_symbol(character: str) -> bool:
-    return unicodedata.category(character) == "So"
+def _is_content(character: str) -> bool:
+    if "\U0001f000" <= character <= "\U0001faff":  # blocks of emoji; those not assigned yet are emoji to come
+        return True
+    if "\u2400" <= character <= "\u243f" or "\u2500" <= character <= "\u25ff":
+        return False
+    category = unicodedata2.category(character)
+    return category[0] in "LN" or category == "So"
 
 
 def _pass(text: str) -> str:
-    if "&" in text:
-        text = html.unescape(_AMPERSANDS.sub("&", text))
-    if not text.isascii():
-        text = text.replace(_LOST_ELLIPSIS, "\u2026").replace(_LOST_QUOTE, "\u201d")
-        text = _MOJIBAKE_RUN.sub(_undo_mojibake, text)
-        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
     # The cheap tests spare most tweets most expressions: this runs for every request.
-    if not text.isprintable():
-        text = _INVISIBLE.sub("", text)
+    if "&" in text:
+        text = _LINK_OR_ENTITY.sub(_undo_entity, _AMPERSANDS.sub("&", text))
+    if text.isascii():
+        if not text.isprintable():
+            text = _ASCII_CONTROL.sub("", text)
+    else:
+        text = _fold(text)
     if "/" in text or "." in text:
         text = _URL.sub(URL_TOKEN, text)
     if "@" in text:
         text = _MENTION.sub(USER_TOKEN, text)
     if "#" in text:
         text = _HASHTAG.sub(_split_hashtag, text)
-    text = _LONG_RUN.sub(r"\1\1\1", text)
+    text = _LONG_RUN.sub(_cut_run, text)
     return _SPACES.sub(" ", text).strip()
+
+
+def _fold(text: str) -> str:
+    """Undo mojibake, drop what cannot be seen, fold compatibility characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # an emoji may come as two halves
+        text = _SURROGATE_PAIR.sub(_join_surrogates, text)
+    text = text.replace(_LOST_ELLIPSIS, "\u2026").replace(_LOST_QUOTE, "\u201d")
+    text = _MOJIBAKE_RUN.sub(_undo_mojibake, text)
+    return str(unicodedata2.normalize("NFKC", _INVISIBLE.sub("", text)))
+
+
+def _undo_entity(match: re.Match[str]) -> str:
+    link, entity, semicolon = match.groups()
+    if link is not None:
+        return _CLOSED_ENTITY.sub(_undo_closed_entity, link) if "&" in link else link
+    return _characters_of(entity, semicolon or "", match.group())
+
+
+def _undo_closed_entity(match: re.Match[str]) -> str:
+    return _characters_of(match.group(1), ";", match.group())
+
+
+def _characters_of(entity: str, semicolon: str, unknown: str) -> str:
+    """Return what an entity stands for, or `unknown` where none has the name.
+
+    Half of a surrogate pair is returned as such; html.unescape would make U+FFFD of it.
+    """
+    if not entity.startswith("#"):
+        return html5.get(entity + semicolon, unknown)
+    digits = entity[1:]
+    number = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
+    return chr(number) if 0xD800 <= number <= 0xDFFF else html.unescape(f"&#{number};")
+
+
+def _join_surrogates(match: re.Match[str]) -> str:
+    return match.group().encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _split_hashtag(match: re.Match[str]) -> str:
     return _CAMEL_BORDER.sub(" ", match.group())
+
+
+def _cut_run(match: re.Match[str]) -> str:
+    character = match.group(1)
+    # Not digits of any script: 10000 houses are not 1000.
+    return match.group() if unicodedata2.category(character) == "Nd" else character * 3
 
 
 def _undo_mojibake(match: re.Match[str]) -> str:
@@ -123,6 +214,8 @@ def _undo_mojibake(match: re.Match[str]) -> str:
     letters stay.
     """
     run = match.group()
+    if _WORD_END.match(match.string, match.start()):
+        return run
     for undo in (_undo_three_encodings, _undo_windows, _undo_latin):
         try:
             original = undo(run)
