@@ -44,8 +44,8 @@ CARRIED_FACTS = (
     "data",
     "dev",
 )
-# Absent from models trained before there was a choice of risks.
-OPTIONAL_FACTS = ("risks",)
+# Absent from models trained before there was a choice of risks, and from those trained with the normaliser they use.
+OPTIONAL_FACTS = ("risks", "trained_with_normaliser")
 
 
 class ExportError(RuntimeError):

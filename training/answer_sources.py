@@ -17,7 +17,7 @@ from tqdm import tqdm
 from training.base_encoder import resolve_base_encoder
 from training.encoding import pad
 from training.errors import TrainingError
-from training.model import LABELS, TweetClassifier, load_merged
+from training.model import TweetClassifier, load_merged
 from tweetclf.bundle import Bundle, Thresholds, load_bundle
 from tweetclf.classifier import Classifier, Prediction
 from tweetclf.engines import ENGINE_NAMES
@@ -26,7 +26,6 @@ from tweetclf.engines.choice import AUTO, open_engine
 CHUNK_TWEETS = 256
 ENGINES = ENGINE_NAMES
 SERVER_TIMEOUT_S = 60.0
-_BELOW_HALF = float(np.nextafter(0.5, 0.0))
 
 
 class AnswerError(TrainingError):
@@ -123,7 +122,7 @@ class ClassifierSource:
     def answer(self, texts: Sequence[str]) -> list[Answer]:
         """Return one answer a text, same order."""
         return [
-            Answer(_with_label(outcome.score, outcome.label), outcome.decision)
+            Answer(outcome.score, outcome.decision)
             if isinstance(outcome, Prediction)
             else Answer(float("nan"), error=outcome.code)
             for outcome in self._classifier.predict(texts)
@@ -263,15 +262,9 @@ class ServerSource:
                     f"{self.name} answered with model {prediction['model_version']} after {self.model_version}; "
                     "expected one model; wait until the new one is served alone and start again"
                 )
-            score = _with_label(float(prediction["score"]), prediction["label"])
-            return Answer(score, str(prediction["decision"]))
+            return Answer(float(prediction["score"]), str(prediction["decision"]))
         except (KeyError, TypeError, ValueError) as error:
             raise AnswerError(
                 f"{self._address} gave a prediction that lacks a part or has it wrong ({type(error).__name__}: "
                 f"{error}); expected label, score, decision and model_version"
             ) from error
-
-
-def _with_label(score: float, label: str) -> float:
-    """Return the score on its label's side of 0.5: one rounded to 0.5000 may belong to either."""
-    return max(score, 0.5) if label == LABELS[1] else min(score, _BELOW_HALF)

@@ -104,6 +104,13 @@ def scaling(training: Training) -> str:
     return f"{text}, fitted on {training['calibration']['n']:,} tweets that are in neither training nor figures"
 
 
+def normaliser(training: Training) -> str:
+    """Return the version of the normaliser, and that of the training where it was another."""
+    used = training["normaliser_version"]
+    trained_with = training.get("trained_with_normaliser", used)
+    return used if trained_with == used else f"{used} (the weights were trained with normaliser {trained_with})"
+
+
 def read_rows(training: Training) -> str:
     """Return how many rows an epoch reads, by collection."""
     rows = training["rows"][TRAIN]
@@ -149,6 +156,7 @@ SENTENCES = {
         exclusions,
         guarantee,
         scaling,
+        normaliser,
         read_rows,
         risk_range,
     )

@@ -40,7 +40,7 @@ from training.risk_control import fit_band, risk_table
 from training.settings import Settings, read_settings
 from training.splits import CALIBRATION, DEV
 from training.teaching import teach
-from tweetclf.calibration import scores
+from tweetclf.calibration import scores, shown
 from tweetclf.text import NORMALISER_VERSION
 
 VERSIONS_OF = ("torch", "transformers", "peft", "lightning", "tokenizers", "safetensors", "numpy", "scikit-learn")
@@ -123,7 +123,8 @@ def evaluate(tensors: dict[str, torch.Tensor], settings: Settings, base: Path, d
     logits, _ = predict_logits(classifier, data.part_batches(CALIBRATION))
     temperature = scaling.temperature
     calibration_score = scores(logits, temperature)
-    band = fit_band(calibration_score, targets)
+    # Decisions follow from scores as answers show them, here as when served.
+    band = fit_band(shown(calibration_score), targets)
     dev_logits, dev_targets = predict_logits(classifier, data.part_batches(DEV))
     score = scores(dev_logits, temperature)
     result: dict[str, Any] = {
@@ -133,10 +134,10 @@ def evaluate(tensors: dict[str, torch.Tensor], settings: Settings, base: Path, d
         "calibration": {
             name: value for name, value in asdict(band).items() if name not in ("not_disaster_below", "disaster_from")
         },
-        "risks": risk_table(calibration_score, targets),
+        "risks": risk_table(shown(calibration_score), targets),
         "dev": {
             **figures(score, dev_targets),
-            **decision_figures(score, dev_targets, band.not_disaster_below, band.disaster_from),
+            **decision_figures(shown(score), dev_targets, band.not_disaster_below, band.disaster_from),
         },
     }
     # Steadier than dev alone when recipes are compared; only scaling and thresholds were fitted on a part of it.

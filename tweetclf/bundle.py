@@ -1,7 +1,7 @@
 """Open a bundle: the folder that holds one model and everything needed to answer with it.
 
 A bundle is served only when every file has the content that its `bundle.json` states, and when this
-package's normaliser is the one that the model was trained with.
+package's normaliser is the one that its golden samples were made with.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ def load_bundle(folder: Path) -> Bundle:
     _check_files(folder, facts["files"])
     if facts["normaliser_version"] != NORMALISER_VERSION:
         raise BundleError(
-            f"the model was trained with normaliser {facts['normaliser_version']!r}, this package has "
-            f"{NORMALISER_VERSION!r}; export again with the code that trained it"
+            f"the model is for normaliser {facts['normaliser_version']!r}, this package has {NORMALISER_VERSION!r}; "
+            "export again with the code that it is for, or make its golden samples again and compare its accuracy: "
+            "python -m training.model_folder"
         )
     return Bundle(
         path=folder,

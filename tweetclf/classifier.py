@@ -216,7 +216,7 @@ class Classifier:
                 continue
             logits = self.engine.logits([encoded[row][0] for row in rows])
             found = shown(scores(np.nan_to_num(logits), self.bundle.temperature)).tolist()
-            finite: list[bool] = np.isfinite(logits).all(axis=1).tolist()
+            finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(logits), axis=1)
             for row, score, is_finite in zip(rows, found, finite, strict=True):
                 outcomes[row] = self._prediction(score, encoded[row][1]) if is_finite else NOT_FINITE
         return outcomes

@@ -91,18 +91,6 @@ def test_server_source_when_asked_gives_each_text_its_own_answer(serve: Callable
 
 
 @pytest.mark.parametrize(
-    ("label", "side"), [("disaster", True), ("not_disaster", False)], ids=["disaster", "not disaster"]
-)
-def test_server_source_when_a_score_is_rounded_to_half_keeps_its_label(
-    serve: Callable[[Reply], str], label: str, side: bool
-) -> None:
-    source = ServerSource(
-        serve(lambda texts: (200, {"predictions": [prediction("", label=label, score=0.5)] * len(texts)}))
-    )
-    assert (source.answer(["x"])[0].score >= 0.5) is side
-
-
-@pytest.mark.parametrize(
     ("status", "body", "message"),
     [
         (500, {"code": 500}, "HTTP 500 without a list of predictions"),

@@ -59,7 +59,7 @@ def test_load_bundle_that_lists_a_file_outside_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"normaliser_version": "0"}, "trained with normaliser '0'"),
+        ({"normaliser_version": "0"}, "is for normaliser '0'"),
         ({"format_version": 99}, "has format 99"),
         ({"temperature": 0}, "temperature is 0; expected > 0"),
         ({"labels": "disaster"}, "'labels' is 'disaster'"),
