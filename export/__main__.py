@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # The base encoder is local and checked by its hash; no library of this step may ask a hub for another.
@@ -47,17 +51,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.if_stale and _is_current(options):
+        print(f"{options.archive} is current")
+        return 0
+    try:
+        with _only_export(options.archive.parent):
+            return _build(options)
+    except OSError as error:
+        where = error.filename or options.archive
+        print(f"export refused: {where}: {error.strerror or error}; an archive of before is as it was", file=sys.stderr)
+        return 1
+
+
+def _is_current(options: argparse.Namespace) -> bool:
     from export.archive import is_current, manifest_path
     from export.signing import is_signed
 
     # The inputs' hash does not know what was asked for: --no-int8 always builds.
-    stale = not options.int8 or not (
-        is_current(options.archive, options.model) and is_signed(manifest_path(options.archive), options.keys)
+    return (
+        options.int8
+        and is_current(options.archive, options.model)
+        and is_signed(manifest_path(options.archive), options.keys)
     )
-    if options.if_stale and not stale:
+
+
+def _build(options: argparse.Namespace) -> int:
+    # Another export may have built it while this one waited.
+    if options.if_stale and _is_current(options):
         print(f"{options.archive} is current")
         return 0
     # Seconds of imports, spared when nothing is to be done.
+    from export.archive import manifest_path
     from export.build import REFUSALS, build
 
     started = time.monotonic()
@@ -74,5 +98,29 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+@contextmanager
+def _only_export(folder: Path) -> Iterator[None]:
+    """Let one export at a time write to a folder, and remove what a killed one left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".export.lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another export writes to {folder}; waiting for it ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{folder} has no file locks ({error.strerror}); start no second export there", file=sys.stderr)
+            yield
+            return
+        for left in (*folder.glob(".building-*"), *folder.glob(".verifying-*")):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
 if __name__ == "__main__":
+    # Says what to do where the project's packages are missing; a program that imports this one keeps its own way.
+    from scripts import in_environment  # noqa: F401
+
+    # As Ctrl-C: the temporary folders are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from export.gate_texts import gate_fingerprint
 from tweetclf.bundle import sha256_of
+from tweetclf.engines.processor import fast_in_int8
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_NAME = "tweets"
@@ -59,11 +62,22 @@ def write_archive(bundle_dir: Path, archive: Path, model_version: str) -> None:
         ]
         # The archiver builds in a folder of the model's name under TMPDIR: two builds would mix there.
         environment = {**os.environ, "TMPDIR": work}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+        result = subprocess.run(command, env=environment, capture_output=True, cwd=ROOT, check=False)
         built = Path(work, f"{MODEL_NAME}.mar")
         if result.returncode != 0 or not built.is_file():
-            raise ArchiveError(f"torch-model-archiver failed ({result.returncode}): {result.stderr.strip()[-1000:]}")
+            raise ArchiveError(f"torch-model-archiver failed ({result.returncode}): {last_words(result)}")
         os.replace(built, archive)
+
+
+def last_words(result: subprocess.CompletedProcess[bytes]) -> str:
+    """Return what a failed process said last, or what ended it."""
+    words = result.stderr.decode("utf-8", "replace").strip()[-1000:]
+    if result.returncode < 0:
+        number = -result.returncode
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        words = f"{words} [killed by {name}]" if words else f"killed by {name}"
+        return words + ("; is there too little memory?" if number == signal.SIGKILL else "")
+    return words or f"exit status {result.returncode}, without a message"
 
 
 def content_hashes(archive: Path) -> dict[str, str]:
@@ -74,8 +88,13 @@ def content_hashes(archive: Path) -> dict[str, str]:
 
 
 def inputs_hash(model_dir: Path) -> str:
-    """Return one hash over everything that decides the archive's content, libraries included."""
+    """Return one hash over everything that decides the archive's content.
+
+    That includes the libraries, the texts of the int8 gate, and whether this CPU is fast in int8: the int8 network is
+    built for the machine that serves.
+    """
     digest = hashlib.sha256()
+    digest.update(f"{gate_fingerprint()}\nfast in int8: {fast_in_int8()}\n".encode())
     for package in (
         "torch",
         "transformers",
@@ -105,7 +124,7 @@ def inputs_hash(model_dir: Path) -> str:
 
 
 def manifest_path(archive: Path) -> Path:
-    """Return where the manifest of an archive lies: beside it."""
+    """Return where the manifest of an archive is: in the same folder."""
     return archive.with_suffix(".manifest.json")
 
 

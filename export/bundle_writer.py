@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
-from export.quantize import write_int8
+from export.archive import CONFIG_FILE, ROOT
+from export.quantize import QuantizationError, write_int8
 from export.torchscript_file import save_torchscript
 from export.trace import PROOF_SHAPES, prove_equal, trace
 from training.base_encoder import resolve_base_encoder
@@ -22,6 +24,7 @@ from tweetclf.bundle import (
     FORMAT_VERSION,
     GOLDEN_FILE,
     INT8_FILE,
+    INT8_WEIGHTS_FILE,
     MODEL_FILE,
     TOKENIZER_FILE,
     Bundle,
@@ -29,6 +32,7 @@ from tweetclf.bundle import (
     read_golden,
     sha256_of,
 )
+from tweetclf.engines.choice import int8_serves_here
 
 EAGER_TOLERANCE = 1e-4  # of a probability: the same weights and arithmetic as in training
 # Facts of the training that every reader of a bundle needs; the rest stays in model/training.json.
@@ -52,13 +56,16 @@ class ExportError(RuntimeError):
     """The model folder cannot be exported as it is."""
 
 
-def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle:
+def write_bundle(
+    model_dir: Path, bundle_dir: Path, int8: bool = True, say: Callable[[str], None] = lambda line: None
+) -> Bundle:
     """Merge, check, trace and write everything that serving needs.
 
     Args:
         model_dir: holds adapter.safetensors, training.json and golden.jsonl.
-        bundle_dir: is made anew.
+        bundle_dir: is emptied first.
         int8: quantise the network for OpenVINO too.
+        say: takes one line about the int8 network.
 
     Returns:
         The bundle, read back and checked.
@@ -66,7 +73,7 @@ def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle
     Raises:
         ExportError: the adapter does not reproduce its golden samples, or the tokenizer is another.
         TraceError: the trace differs from the eager model.
-        QuantizationError: the int8 network differs too much from it.
+        QuantizationError: there is no int8 network that is close enough to it, and this machine would serve that.
     """
     classifier, facts = load_merged(model_dir)
     _check_golden(classifier, model_dir / GOLDEN_FILE)
@@ -86,7 +93,7 @@ def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle
     }
     if int8:
         encoder = TweetEncoder(bundle_dir / TOKENIZER_FILE, facts["max_tokens"])
-        export_facts["int8"] = write_int8(classifier, encoder, facts["temperature"], bundle_dir / INT8_FILE)
+        export_facts |= _int8_facts(classifier, encoder, facts["temperature"], bundle_dir, say)
     content = {
         "format_version": FORMAT_VERSION,
         **{name: facts[name] for name in CARRIED_FACTS},
@@ -96,6 +103,32 @@ def write_bundle(model_dir: Path, bundle_dir: Path, int8: bool = True) -> Bundle
     }
     (bundle_dir / BUNDLE_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return load_bundle(bundle_dir)
+
+
+def _int8_facts(
+    classifier: torch.nn.Module, encoder: TweetEncoder, temperature: float, bundle_dir: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Write the int8 network; leave it out where it cannot be had and this machine would not serve it anyway."""
+    serves_here = int8_serves_here(configured_engine())
+    try:
+        facts = write_int8(classifier, encoder, temperature, bundle_dir / INT8_FILE)
+    except QuantizationError as error:
+        if serves_here:
+            raise
+        for name in (INT8_FILE, INT8_WEIGHTS_FILE):
+            (bundle_dir / name).unlink(missing_ok=True)
+        why = " ".join(str(error).split())
+        say(f"warning: the bundle has no int8 network, which this machine would not serve: {why}")
+        return {}
+    use = "this machine serves it" if serves_here else "this machine serves float32"
+    say(f"int8 against float32: {facts['gate']} ({facts['weight_bits']}-bit weights, {facts['setting']}; {use})")
+    return {"int8": facts}
+
+
+def configured_engine() -> str:
+    """Return `engine` of the model-config.yaml that goes into the archive."""
+    handler = (yaml.safe_load((ROOT / CONFIG_FILE).read_text(encoding="utf-8")) or {}).get("handler") or {}
+    return str(handler.get("engine", "auto"))
 
 
 def _check_golden(classifier: torch.nn.Module, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Run inside an unpacked archive, in a process that sees nothing else of the project.
 
-Called by verify.py as `python -P clean_replay.py FOLDER`; prints one JSON object. It does what TorchServe
+Called by verify.py as `python -I clean_replay.py FOLDER`; prints one JSON object. It does what TorchServe
 does: the folder on the path, the handler imported by its bare name, initialize, handle.
 """
 

@@ -6,10 +6,7 @@ scale depends on the tweets of a batch.
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -19,29 +16,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from export.gate_texts import GateTextsError, calibration_texts, gate_texts
+from export.int8_gate import Fidelity, measure_fidelity
 from export.packed import PackedNetwork
 from export.trace import EXAMPLE_ROWS
-from training.encoding import TweetEncoder, pad
-from tweetclf.calibration import scores
-from tweetclf.engines import Engine
+from training.encoding import TweetEncoder
 from tweetclf.engines.openvino import OpenVinoEngine, import_openvino
 from tweetclf.engines.packing import Packed, pack
-from tweetclf.engines.processor import fast_in_int8, length_step
+from tweetclf.engines.processor import fast_in_int8, int8_instructions, length_step
 from tweetclf.errors import BundleError
-from tweetclf.text import has_content, normalise
-
-ROOT = Path(__file__).resolve().parent.parent
-CALIBRATION_FILE = Path(__file__).with_name("calibration_texts.txt")
-REAL_TWEETS_VARIABLE = "DISASTER_TWEETS_DATA"
-HELD_OUT_EVERY = 4  # each fourth calibration text is kept back for the gate
-REAL_TWEETS = 1_024  # spread evenly over the file
-LOWEST_AGREEMENT = 0.985
-GATE_BATCH = 16
+from tweetclf.text import normalise
 
 
 class QuantizationError(RuntimeError):
@@ -73,55 +60,51 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """How close the int8 answers are to the float32 ones.
+def weight_bits() -> int:
+    """Return the bits of the weights that this machine exports: 8, or 7 on a CPU without VNNI.
 
-    Args:
-        texts: `real tweets`, or `own-written tweets held out` where there are none.
-        n: how many.
-        agreement: share of equal labels.
-        mean_score_drift: mean absolute difference of the calibrated score.
-        p99_score_drift: its 99th percentile.
-        largest_score_drift: its maximum.
+    Without VNNI, pairs of products are added in 16 bits, which 8-bit weights overflow.
     """
-
-    texts: str
-    n: int
-    agreement: float
-    mean_score_drift: float
-    p99_score_drift: float
-    largest_score_drift: float
+    return 8 if fast_in_int8() else 7
 
 
 def write_int8(classifier: nn.Module, encoder: TweetEncoder, temperature: float, path: Path) -> dict[str, Any]:
-    """Quantise a classifier with the fastest setting that stays close to the original.
+    """Quantise a classifier with the fastest setting that stays close to the original, as this machine computes it.
 
     Args:
         classifier: eager, eval mode, float32, adapter merged; `encoder` a BertModel, `head` linear.
         encoder: tokenises as the served classifier does.
         temperature: of the calibrated score.
-        path: the `.xml` to write; the `.bin` comes beside it.
+        path: the `.xml` to write; the `.bin` is written to the same folder.
 
     Returns:
-        Facts for bundle.json: library versions, calibration texts, weight bits, the setting taken and its fidelity,
-        and the settings that were refused with theirs. The gate's texts chose among the settings.
+        Facts for bundle.json: library versions, calibration texts, weight bits, the instructions that it was measured
+        with, the setting taken and its fidelity, and the settings that were refused with theirs. The gate's texts
+        chose among the settings.
 
     Raises:
-        QuantizationError: openvino or nncf is missing, or every setting is below LOWEST_AGREEMENT.
+        QuantizationError: openvino or nncf is missing or fails here, or no setting passes the gate.
     """
     calibration, held_out = calibration_texts()
     calibration_ids = encoder.encode([normalise(text) for text in calibration])
-    kind, texts = gate_texts(held_out)
+    try:
+        kind, texts = gate_texts(held_out)
+    except GateTextsError as error:
+        raise QuantizationError(str(error)) from error
     encoded = encoder.encode([normalise(text) for text in texts])
-    # Without VNNI, pairs of products are added in 16 bits, which 8-bit weights overflow: not to be judged there.
-    weight_bits = 8 if fast_in_int8() else 7
     refused: list[dict[str, Any]] = []
     for setting in SETTINGS:
-        quantize(classifier, calibration_ids, path, setting, weight_bits)
-        engine = OpenVinoEngine(path, threads=torch.get_num_threads(), length_step=length_step())
-        fidelity = measure_fidelity(classifier, engine, encoded, temperature, kind)
-        if fidelity.agreement >= LOWEST_AGREEMENT:
+        try:
+            quantize(classifier, calibration_ids, path, setting, weight_bits())
+            engine = OpenVinoEngine(path, threads=torch.get_num_threads(), length_step=length_step())
+            fidelity = measure_fidelity(classifier, engine, encoded, temperature, kind)
+        except QuantizationError:
+            raise
+        except Exception as error:  # the errors of nncf and openvino have no common base
+            raise QuantizationError(
+                f"the int8 network cannot be made here ({type(error).__name__}: {error}); export with --no-int8"
+            ) from error
+        if fidelity.passes:
             break
         refused.append({"setting": setting.name, "agreement": fidelity.agreement})
     require_fidelity(fidelity)
@@ -129,10 +112,12 @@ def write_int8(classifier: nn.Module, encoder: TweetEncoder, temperature: float,
         "openvino": version("openvino"),
         "nncf": version("nncf"),
         "calibration_texts": len(calibration),
-        "weight_bits": weight_bits,
+        "weight_bits": weight_bits(),
+        "measured_with": list(int8_instructions()),
         "setting": setting.name,
         "refused_settings": refused,
-        "fidelity": asdict(fidelity),
+        "fidelity": {**asdict(fidelity), "agreement": fidelity.agreement, "margin": fidelity.margin},
+        "gate": fidelity.summary(),
     }
 
 
@@ -202,69 +187,10 @@ def _inputs(openvino: ModuleType) -> dict[str, Any]:
     }
 
 
-def calibration_texts(path: Path = CALIBRATION_FILE) -> tuple[list[str], list[str]]:
-    """Return (texts that fix the scales, texts held out for the gate); a line holds one JSON string."""
-    texts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    held_out = texts[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-    return [text for index, text in enumerate(texts, start=1) if index % HELD_OUT_EVERY], held_out
-
-
-def gate_texts(held_out: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the name and the texts of the gate: real tweets where they are, else those held out.
-
-    Args:
-        held_out: own-written tweets.
-
-    Raises:
-        QuantizationError: the folder of real tweets was named and lacks test.csv.
-    """
-    named = os.environ.get(REAL_TWEETS_VARIABLE)
-    path = Path(named or ROOT.parent / "shared" / "data") / "test.csv"
-    if not path.is_file():
-        if named:
-            raise QuantizationError(f"{REAL_TWEETS_VARIABLE} is {named}; expected a folder with test.csv, or unset it")
-        return "own-written tweets held out", list(held_out)
-    with path.open(encoding="utf-8", newline="") as file:
-        texts = [row["text"] for row in csv.DictReader(file) if has_content(normalise(row["text"]))]
-    return "real tweets", texts[:: max(1, len(texts) // REAL_TWEETS)][:REAL_TWEETS]
-
-
-def measure_fidelity(
-    classifier: nn.Module, engine: Engine, encoded: Sequence[Sequence[int]], temperature: float, kind: str
-) -> Fidelity:
-    """Compare an engine with the eager model.
-
-    Args:
-        classifier: eager, float32.
-        engine: the one under test.
-        encoded: token ids of each text.
-        temperature: of the calibrated score.
-        kind: name of the texts.
-    """
-    expected = np.empty((len(encoded), 2), dtype=np.float32)
-    found = np.empty_like(expected)
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-    for start in range(0, len(order), GATE_BATCH):
-        rows = order[start : start + GATE_BATCH]
-        batch = [encoded[row] for row in rows]
-        expected[rows] = _eager_logits(classifier, batch)
-        found[rows] = engine.logits(batch)
-    drift = np.abs(scores(found, temperature) - scores(expected, temperature))
-    agreement = float(np.mean(found.argmax(1) == expected.argmax(1)))
-    figures = (agreement, drift.mean(), np.quantile(drift, 0.99), drift.max())
-    return Fidelity(kind, len(encoded), *(round(float(figure), 4) for figure in figures))
-
-
 def require_fidelity(fidelity: Fidelity) -> None:
-    """Raise QuantizationError unless enough labels are equal."""
-    if fidelity.agreement < LOWEST_AGREEMENT:
+    """Raise QuantizationError unless a network passes the gate."""
+    if not fidelity.passes:
         raise QuantizationError(
-            f"the int8 network gives {fidelity.agreement:.2%} of {fidelity.n} {fidelity.texts} the label of the "
-            f"trained one; expected at least {LOWEST_AGREEMENT:.1%} (largest drift of a score "
-            f"{fidelity.largest_score_drift}): add calibration texts like those it fails on, or export with --no-int8"
+            f"the int8 network differs too much from the trained one: {fidelity.summary()}; add calibration texts like "
+            "those it fails on, or export with --no-int8"
         )
-
-
-def _eager_logits(classifier: nn.Module, batch: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-    with torch.no_grad():
-        return np.asarray(classifier(*pad(batch)).numpy(), dtype=np.float32)

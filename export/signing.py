@@ -1,6 +1,6 @@
 """Sign an archive's manifest with this machine's ed25519 key, made at the first export.
 
-The signature is over the manifest's bytes as they lie in the file, so that no two programs need to agree on how JSON
+The signature is over the manifest's bytes as they are in the file, so that no two programs need to agree on how JSON
 is written; `openssl pkeyutl -verify -rawin` reads it as well. Who verifies: scripts/archive_signature.py.
 """
 
@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from export.archive import last_words
+
 VERIFIER = Path(__file__).resolve().parent.parent / "scripts" / "verify_archive.py"
 VERIFIER_TIMEOUT_S = 120
 KEYS = Path(".keys")
@@ -34,7 +36,7 @@ class SigningError(RuntimeError):
 
 
 def sign(manifest: Path, keys: Path) -> Path:
-    """Write the signature of a manifest beside it.
+    """Write the signature of a manifest into the same folder.
 
     Args:
         manifest: the file to sign; its signature is `NAME.sig` with `.json` taken away.
@@ -52,7 +54,7 @@ def sign(manifest: Path, keys: Path) -> Path:
 
 
 def signature_path(manifest: Path) -> Path:
-    """Return where the signature of a manifest lies: beside it."""
+    """Return where the signature of a manifest is: in the same folder."""
     return manifest.with_suffix(".sig")
 
 
@@ -73,9 +75,15 @@ def prove(archive: Path, keys: Path) -> None:
         SigningError: it refuses; the message is its own.
     """
     command = [sys.executable, str(VERIFIER), str(archive), "--trusted-keys", str(keys / TRUSTED)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=VERIFIER_TIMEOUT_S, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, timeout=VERIFIER_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise SigningError(
+            f"the signed archive was not verified within {VERIFIER_TIMEOUT_S} s; expected some seconds: is this "
+            "machine busy? Try again"
+        ) from error
     if result.returncode != 0:
-        raise SigningError(f"the signed archive does not pass its own verification: {result.stderr.strip()[-1000:]}")
+        raise SigningError(f"the signed archive does not pass its own verification: {last_words(result)}")
 
 
 def _private_key(keys: Path) -> Ed25519PrivateKey:

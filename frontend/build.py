@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 FRONTEND = Path(__file__).resolve().parent
 SOURCES = FRONTEND / "src"
@@ -32,7 +33,9 @@ def torchserve_jar() -> Path:
     """
     spec = importlib.util.find_spec("ts")
     if spec is None or spec.origin is None:
-        raise FrontendBuildError("TorchServe is not installed; expected it beside this interpreter: make setup")
+        raise FrontendBuildError(
+            "TorchServe is not installed; expected it in the environment of this interpreter: make setup"
+        )
     package = Path(spec.origin).parent
     found = (package / "version.txt").read_text(encoding="utf-8").strip()
     if found != SUPPORTED_TORCHSERVE:
@@ -43,41 +46,61 @@ def torchserve_jar() -> Path:
 
 
 def compile_classes(target: Path) -> list[Path]:
-    """Compile every source into a folder that takes only these classes.
+    """Compile every source into a folder that then holds these classes and nothing else.
 
     Args:
-        target: is emptied first.
+        target: is replaced once every source is compiled; until then, and after a failure, it is as it was.
 
     Returns:
         The class files, sorted.
 
     Raises:
         FrontendBuildError: no compiler, or it refuses a source.
+        OSError: the classes cannot be written.
     """
     compiler = shutil.which("javac")
     if compiler is None:
         raise FrontendBuildError("javac is not on the path; expected a JDK >= 11 (Debian: apt-get install default-jdk)")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
     sources = [str(path) for path in sorted(SOURCES.rglob("*.java"))]
-    command = [compiler, "--release", RELEASE, "-Xlint:all", "-Werror", "-cp", str(torchserve_jar()), "-d", str(target)]
-    done = subprocess.run([*command, *sources], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise FrontendBuildError(f"javac refused a source:\n{done.stdout}{done.stderr}")
+    if not sources:
+        raise FrontendBuildError(f"there is no source in {SOURCES}; restore it: git checkout frontend/src")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=".compiling-") as work:
+        new = Path(work, "new")
+        new.mkdir()
+        options = ["--release", RELEASE, "-Xlint:all", "-Werror", "-cp", str(torchserve_jar()), "-d", str(new)]
+        done = subprocess.run(
+            [compiler, *options, *sources], capture_output=True, text=True, errors="replace", check=False
+        )
+        if done.returncode != 0:
+            raise FrontendBuildError(f"javac refused a source:\n{done.stdout}{done.stderr}")
+        _swap(new, target, Path(work, "old"))
     return sorted(target.rglob("*.class"))
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Put a folder in the place of another; the other comes back when that fails."""
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
 
 
 def main() -> int:
     """Compile and say what was written."""
     parser = argparse.ArgumentParser(
-        description="Compile the Java classes that mend TorchServe's front end.",
+        description="Compile the Java classes that fix TorchServe's front end.",
         epilog="example: python frontend/build.py && git status frontend/classes",
     )
     parser.parse_args()
     try:
         for path in compile_classes(CLASSES):
             print(f"{path.relative_to(FRONTEND.parent)}  {path.stat().st_size} bytes")
-    except FrontendBuildError as error:
+    except (FrontendBuildError, OSError) as error:
         print(f"frontend: {error}", file=sys.stderr)
         return 1
     return 0

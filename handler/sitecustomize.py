@@ -14,11 +14,15 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 
 
 class LazyModule(ModuleType):
     """A module that is not run before it is asked for an attribute that an empty one has not.
+
+    Threads that ask at once wait for the one that runs it. A module that fails to run stays lazy: it is run again when
+    something of it is asked for again, as Python does with a failed import.
 
     importlib's own LazyLoader is no help: in Python 3.11 the second `import` of a module looks at its `__spec__`, and
     there any look loads it.
@@ -33,13 +37,36 @@ class LazyModule(ModuleType):
 
     def __getattr__(self, name: str) -> object:
         """Run the module, then ask it; called for what is missing, as `__path__` is when a submodule is imported."""
+        with _running:
+            # Asked by its own code while it runs: what is missing then is missing in an ordinary module, too.
+            if type(self) is LazyModule and self not in _modules_that_run:
+                self._run()
+        return ModuleType.__getattribute__(self, name)
+
+    def _run(self) -> None:
         spec = self.__spec__
         assert spec is not None
         assert spec.loader is not None
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        vars(self).update(vars(module_from_spec(spec)))
-        spec.loader.exec_module(self)
-        return getattr(self, name)
+        before = dict(vars(self))
+        _modules_that_run.append(self)
+        try:
+            vars(self).update(vars(module_from_spec(spec)))
+            spec.loader.exec_module(self)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            self.__class__ = LazyModule
+            sys.modules[spec.name] = self
+            raise
+        finally:
+            _modules_that_run.remove(self)
+        # Last, so that no other thread sees a module that is half run as a whole one.
+        if type(self) is LazyModule:
+            self.__class__ = ModuleType  # type: ignore[assignment]
+
+
+_running = RLock()
+_modules_that_run: list[LazyModule] = []
 
 
 def make_lazy(name: str) -> None:

@@ -17,6 +17,7 @@ from tweetclf.audit_log import AuditLog
 from tweetclf.bundle import load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.choice import open_engine
+from tweetclf.engines.cores import keep_tokenizer_to
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.handler_settings import HandlerConfig
 from tweetclf.payload import Payload, read_payload
@@ -61,15 +62,16 @@ class TweetsHandler:
         folder = Path(properties["model_dir"])
         _check_own_code(folder)
         settings = context.model_yaml_config or {}
-        self._config = HandlerConfig.from_mapping(settings.get("handler"))
+        self._config = HandlerConfig.from_mapping(settings.get("handler"), settings.get("responseTimeout"))
         workers = settings.get("minWorkers", 1)
         threads = self._config.threads(workers if isinstance(workers, int) else 1)
+        keep_tokenizer_to(threads)
         audit_settings = self._config.audit_settings()
         self._audit_log = None if audit_settings is None else AuditLog(audit_settings)
         bundle = load_bundle(folder / BUNDLE_FOLDER)
         config = self._config
         device = _device(properties.get("gpu_id"))
-        engine, why = open_engine(config.engine, bundle, device, threads, config.precision)
+        engine, why = open_engine(config.engine, bundle, device, threads, config.precision, config.cuda_graphs)
         thresholds = config.thresholds(bundle.thresholds, bundle.facts)
         batch_tokens = config.batch_tokens or engine.batch_tokens
         self._classifier = Classifier(bundle, engine, thresholds, batch_tokens, config.cache_bytes)

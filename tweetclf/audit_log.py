@@ -1,4 +1,4 @@
-"""Keep, for whoever must answer for a decision later, what was decided about which text - without the text.
+"""Keep what was decided about which text, without the text, for those who must answer for a decision later.
 
 A line holds a keyed hash of the text. Who has the text and the key can find its lines; who has the file alone learns
 nothing of any text: short texts could be guessed from a plain hash, not from a keyed one.
@@ -72,7 +72,7 @@ class AuditLog:
         except OSError as error:
             raise BundleError(
                 f"audit log {settings.path} cannot be written ({error.strerror}); expected a folder that the worker "
-                "may write to; mend it, or leave handler.audit_log empty"
+                "may write to; change it, or leave handler.audit_log empty"
             ) from None
 
     def hash_of(self, text: str) -> str:
@@ -85,7 +85,8 @@ class AuditLog:
         """Note the outcomes of one request; they are written by `flush`.
 
         Args:
-            request_id: TorchServe's, which its caller got in the header x-request-id.
+            request_id: TorchServe's. A REST caller got it in the header x-request-id. A gRPC caller does not get it:
+                such a line is found by the hash of its text.
             request: with the texts.
             outcomes: one an item.
             model_version: who decided.
@@ -107,7 +108,10 @@ class AuditLog:
             self._pending.append(json.dumps(line, separators=(",", ":")))
 
     def flush(self) -> None:
-        """Write what was added; a disk that is full costs lines, which are counted, and no answer."""
+        """Write what was added; a disk that is full costs lines, which are counted, and no answer.
+
+        All lines of a call are written or none, so that `lost_lines` is exact.
+        """
         lines, self._pending = self._pending, []
         if not lines:
             return
@@ -125,14 +129,40 @@ class AuditLog:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists() and path.stat().st_size >= self._settings.max_bytes:
                 _shift(path)
+            cut = _ends_within_a_line(path)
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                while data:
-                    data = data[os.write(descriptor, data) :]
+                _write_all_or_nothing(descriptor, b"\n" + data if cut else data)
             finally:
                 os.close(descriptor)
+            if cut:
+                logger.warning("the audit log ended within a line, which is lost")
+                self.lost_lines += 1
         finally:
             os.close(lock)  # and with it the lock
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Tell whether a writer was killed within a line: the next one would be glued to it."""
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except (FileNotFoundError, PermissionError):  # none yet, or one that its writer may not read
+        return False
+
+
+def _write_all_or_nothing(descriptor: int, data: bytes) -> None:
+    """Append to a file that nobody else writes to meanwhile."""
+    before = os.fstat(descriptor).st_size
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
 
 
 def _shift(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,10 +10,15 @@ from typing import Any
 from tweetclf.audit_log import AuditSettings
 from tweetclf.bundle import Thresholds
 from tweetclf.engines import ENGINE_NAMES, PRECISION_NAMES
+from tweetclf.engines.cores import available_cores
 from tweetclf.errors import BundleError
 from tweetclf.risk import SCOPES, thresholds_at
 
 DEFAULT_CACHE_BYTES = 32 << 20  # some fifty thousand tweets
+# Below it a batch could end before its first micro-batch does, and every answer would be DEADLINE.
+LEAST_BATCH_SECONDS = 1
+# Source: TorchServe 0.12, archive/model/ModelConfig.java: taken where the yaml has none, or none above zero.
+DEFAULT_RESPONSE_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class HandlerConfig:
         precision: of torchscript; `auto` is float32 on a CPU, float16 on a GPU.
         batch_tokens: budget of a micro-batch in tokens; 0 takes what the engine is fastest with.
         batch_seconds: what one TorchServe batch may take before the tweets not reached are given back with
-            DEADLINE; below `responseTimeout`, at which the worker would be killed with all of its batch.
+            DEADLINE; at least 1, and below `responseTimeout`, at which the worker would be killed with all of its
+            batch.
+        cuda_graphs: run recorded CUDA graphs on a GPU; they have not been proven on one yet.
         cache_bytes: bound of the answers that a worker keeps for texts that come again; 0 keeps none.
         max_error_share: limit of the errors that the thresholds shall keep, one of the bundle's table; None keeps the
             bundle's own thresholds.
@@ -45,6 +51,7 @@ class HandlerConfig:
     torch_threads: int = 0
     batch_tokens: int = 0
     batch_seconds: float = 90.0
+    cuda_graphs: bool = False
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_error_share: float | None = None
     error_share_of: str = "decided"
@@ -65,7 +72,9 @@ class HandlerConfig:
         _check_number("cache_bytes", self.cache_bytes, int, 0, 1 << 36)
         _check_number("torch_threads", self.torch_threads, int, 0, 1024)
         _check_number("batch_tokens", self.batch_tokens, int, 0, 1_000_000)
-        _check_number("batch_seconds", self.batch_seconds, float, 0, 3600)
+        _check_number("batch_seconds", self.batch_seconds, float, LEAST_BATCH_SECONDS, 3600)
+        if not isinstance(self.cuda_graphs, bool):
+            raise BundleError(f"model-config.yaml: handler.cuda_graphs is {self.cuda_graphs!r}; expected true or false")
         if self.error_share_of not in SCOPES:
             raise BundleError(
                 f"model-config.yaml: handler.error_share_of is {self.error_share_of!r}; expected one of {SCOPES}"
@@ -77,14 +86,31 @@ class HandlerConfig:
         _check_paths(self.audit_log, self.audit_key_file)
 
     @classmethod
-    def from_mapping(cls, section: object) -> HandlerConfig:
+    def from_mapping(cls, section: object, response_timeout_s: object = None) -> HandlerConfig:
         """Read the section, refusing keys that it does not know: a typing error must not pass in silence.
+
+        Args:
+            section: of the yaml; None takes every default.
+            response_timeout_s: `responseTimeout` of the same yaml, which `batch_seconds` must stay below; None takes
+                TorchServe's default.
 
         Raises:
             BundleError: the section is no mapping, a key is unknown or a value out of range.
         """
-        if section is None:
-            return cls()
+        config = cls._from_section({} if section is None else section)
+        limit_s = DEFAULT_RESPONSE_TIMEOUT_S
+        if isinstance(response_timeout_s, int) and response_timeout_s > 0:
+            limit_s = response_timeout_s
+        if config.batch_seconds >= limit_s:
+            raise BundleError(
+                f"model-config.yaml: handler.batch_seconds is {config.batch_seconds} and responseTimeout {limit_s}; "
+                "expected batch_seconds below responseTimeout, which kills the worker with its whole batch: set "
+                "either of them"
+            )
+        return config
+
+    @classmethod
+    def _from_section(cls, section: object) -> HandlerConfig:
         known = [entry.name for entry in fields(cls)]
         if not isinstance(section, Mapping):
             raise BundleError(f"model-config.yaml: 'handler' is {section!r}; expected a mapping with {known}")
@@ -99,7 +125,7 @@ class HandlerConfig:
         Args:
             workers: that share the cores; together they take no more threads than there are, but at least one each.
         """
-        return self.torch_threads or max(1, len(os.sched_getaffinity(0)) // max(1, workers))
+        return self.torch_threads or max(1, available_cores() // max(1, workers))
 
     def audit_settings(self) -> AuditSettings | None:
         """Return the settings of the audit log, or None where there is none."""

@@ -59,3 +59,34 @@ def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "ZeroDivisionError" in result.stderr
     assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tweetclf.no_such_module",  # a bug of ours
+        "from scripts import no_such_command",
+        "import encodings.no_such_encoding",  # of Python
+        "import _tkinter.none",
+        "raise ModuleNotFoundError('a message of a program')",
+    ],
+)
+def test_module_that_no_environment_brings_when_missing_then_keeps_its_traceback(
+    tmp_path: Path, statement: str
+) -> None:
+    script = tmp_path / "broken.py"
+    paths = [str(ROOT), str(ROOT / "scripts")]
+    script.write_text(f"import sys\nsys.path[:0] = {paths!r}\nimport in_environment\n{statement}\n")
+    result = run_bare(script)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "make setup" not in result.stderr
+
+
+def test_package_when_missing_then_the_line_that_imports_it_is_named() -> None:
+    assert "(imported in training/" in run_bare("-m", "training.train").stderr
+
+
+def test_program_that_imports_the_export_when_it_fails_then_keeps_its_own_report() -> None:
+    code = "import sys, export, export.__main__; print(sys.excepthook is sys.__excepthook__)"
+    assert run_bare("-c", code).stdout == "True\n"

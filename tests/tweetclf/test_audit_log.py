@@ -104,6 +104,46 @@ def test_a_disk_that_is_full_costs_lines_and_raises_nothing(
     assert "Flood" not in caplog.text
 
 
+def test_a_disk_that_fills_up_within_a_line_leaves_whole_lines_and_counts_those_lost(
+    settings: AuditSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(settings)
+    log.add("before", request_of(TEXT), [DECIDED], "v1")
+    log.flush()
+    write, room = os.write, [250]  # bytes: the first line fits, the second does not
+
+    def write_what_fits(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, data[: room[0]])
+        room[0] -= written
+        return written
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write_what_fits)
+        log.add("full", request_of(TEXT, TEXT), [DECIDED, DECIDED], "v1")
+        log.flush()
+    assert room == [0]
+    assert log.lost_lines == 2
+    log.add("after", request_of(TEXT), [DECIDED], "v1")
+    log.flush()
+    assert [line["request_id"] for line in lines(settings.path)] == ["before", "after"]
+    assert log.lost_lines == 2
+
+
+def test_a_line_that_a_killed_writer_left_costs_no_other_and_is_counted(settings: AuditSettings) -> None:
+    settings.path.write_text('{"request_id":"whole"}\n{"request_id":"cu')
+    log = AuditLog(settings)
+    assert log.lost_lines == 1
+    for _ in range(2):
+        log.add("after", request_of(TEXT), [DECIDED], "v1")
+        log.flush()
+    first, cut, *rest = settings.path.read_text().splitlines()
+    assert (first, cut) == ('{"request_id":"whole"}', '{"request_id":"cu')
+    assert [json.loads(line)["request_id"] for line in rest] == ["after", "after"]
+    assert log.lost_lines == 1
+
+
 def test_a_key_that_anybody_may_read_is_refused(settings: AuditSettings) -> None:
     settings.key_file.chmod(0o444)
     with pytest.raises(BundleError, match="everybody may read or write"):

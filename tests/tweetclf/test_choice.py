@@ -86,10 +86,33 @@ def test_open_engine_auto_with_a_gpu_takes_torchscript_on_it(
 
 
 @pytest.mark.usefixtures("vnni")
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_open_engine_on_a_gpu_records_graphs_only_where_asked(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, cuda_graphs: bool
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(torchscript, "TorchScriptEngine", lambda *arguments: asked.append(arguments[-1]))
+    open_engine("auto", tiny_bundle, "cuda:0", 1, cuda_graphs=cuda_graphs)
+    assert asked == [cuda_graphs]
+
+
+@pytest.mark.usefixtures("vnni")
 def test_open_engine_auto_with_a_precision_takes_torchscript_with_it(tiny_int8_bundle: Bundle) -> None:
-    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1, "bfloat16")
-    assert (engine.name, engine.precision) == ("torchscript", "bfloat16")
-    assert "precision: bfloat16 is set" in why
+    engine, why = open_engine("auto", tiny_int8_bundle, "cpu", 1, "float32")
+    assert (engine.name, engine.precision) == ("torchscript", "float32")
+    assert "precision: float32 is set" in why
+
+
+@pytest.mark.parametrize(
+    ("bits", "instructions"), [(8, "avx2"), (7, "avx2"), (7, "avx2 avx_vnni"), (8, "avx2 avx_vnni")]
+)
+def test_open_engine_auto_of_a_bundle_built_elsewhere_takes_what_is_right_here(
+    tiny_int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, bits: int, instructions: str
+) -> None:
+    give_instructions(monkeypatch, *instructions.split())
+    facts = {**tiny_int8_bundle.facts, "export": {"int8": {"weight_bits": bits}}}
+    engine, _ = open_engine("auto", replace(tiny_int8_bundle, facts=facts), "cpu", 1)
+    assert engine.name == ("openvino" if "avx_vnni" in instructions else "torchscript")
 
 
 def test_open_engine_openvino_with_8_bit_weights_on_a_cpu_that_overflows_is_refused(

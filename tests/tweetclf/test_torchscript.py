@@ -11,7 +11,7 @@ import torch
 from tweetclf.bundle import Bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines import torchscript, warm_up_shapes
-from tweetclf.engines.torchscript import TorchScriptEngine
+from tweetclf.engines.torchscript import TorchScriptEngine, computes_bfloat16
 from tweetclf.errors import BundleError
 
 
@@ -42,10 +42,32 @@ def test_logits_do_not_depend_on_neighbours_beyond_1e_4(tiny_bundle: Bundle) -> 
     np.testing.assert_allclose(engine.logits(rows), alone, atol=1e-4)
 
 
-def test_logits_in_bfloat16_are_within_their_tolerance(tiny_bundle: Bundle) -> None:
+def test_logits_in_bfloat16_are_within_their_tolerance_or_the_processor_is_refused_by_name(
+    tiny_bundle: Bundle,
+) -> None:
+    if not computes_bfloat16():
+        with pytest.raises(
+            BundleError, match="precision is bfloat16 and this CPU has no instructions for it; expected"
+        ):
+            TorchScriptEngine(tiny_bundle.model_path, precision="bfloat16")
+        return
     engine = TorchScriptEngine(tiny_bundle.model_path, precision="bfloat16")
     assert engine.precision == "bfloat16"
     assert 0 < Classifier(tiny_bundle, engine).replay_golden() <= engine.tolerance
+
+
+def test_engine_whose_weights_onednn_does_not_take_answers_with_plain_ones(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = random_rows(10, seed=2)
+    expected = TorchScriptEngine(tiny_bundle.model_path).logits(rows)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no such kernel on this processor")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    np.testing.assert_allclose(TorchScriptEngine(tiny_bundle.model_path).logits(rows), expected, atol=1e-4)
 
 
 def test_precision_auto_on_the_cpu_is_float32(tiny_bundle: Bundle) -> None:

@@ -6,8 +6,10 @@ import ctypes
 
 # Source: glibc, malloc/malloc.h and mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc takes none above
-KEPT = 256 << 20  # bytes; the widest result of 512 tokens in float32 has 3 MB
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc refuses a larger one
+# bytes; far more than all intermediate results of a micro-batch together: the widest one, of 512 tokens in float32, has
+# 3 MB
+KEPT = 256 << 20
 
 
 def keep_freed_memory() -> bool:

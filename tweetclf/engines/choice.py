@@ -14,7 +14,23 @@ AUTO = "auto"
 _NO_INT8 = f"this CPU has none of {', '.join(INT8_INSTRUCTIONS)}"
 
 
-def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precision: str = AUTO) -> tuple[Engine, str]:
+def int8_serves_here(setting: str = AUTO) -> bool:
+    """Tell whether a worker on this machine's CPU takes the int8 network of a bundle that has one.
+
+    Args:
+        setting: `engine` of model-config.yaml.
+    """
+    return setting == "openvino" or (setting == AUTO and fast_in_int8())
+
+
+def open_engine(
+    setting: str,
+    bundle: Bundle,
+    device: str,
+    threads: int,
+    precision: str = AUTO,
+    cuda_graphs: bool = False,
+) -> tuple[Engine, str]:
     """Open the engine that answers.
 
     Args:
@@ -23,6 +39,7 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precisi
         device: `cpu`, or `cuda:N` as TorchServe assigns it.
         threads: CPU threads of the worker.
         precision: one of PRECISION_NAMES; of torchscript only.
+        cuda_graphs: of torchscript on a GPU: run recorded graphs.
 
     Returns:
         The engine, and why it was taken, for describe and the log.
@@ -33,7 +50,7 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precisi
     if setting not in ENGINE_NAMES:
         raise BundleError(f"engine is {setting!r}; expected one of {ENGINE_NAMES}")
     if setting == AUTO and precision != AUTO:
-        setting, because = "torchscript", f"precision: {precision} is set, which openvino has not"
+        setting, because = "torchscript", f"precision: {precision} is set, which openvino does not have"
     else:
         because = "set in model-config.yaml"
     if setting == AUTO:
@@ -49,7 +66,7 @@ def open_engine(setting: str, bundle: Bundle, device: str, threads: int, precisi
         # Imported here: torch takes a fifth of a gigabyte, which a worker with the int8 engine does without.
         from tweetclf.engines.torchscript import TorchScriptEngine
 
-        return TorchScriptEngine(bundle.model_path, device, precision, threads), why
+        return TorchScriptEngine(bundle.model_path, device, precision, threads, cuda_graphs), why
     assert bundle.int8_path is not None
     return OpenVinoEngine(bundle.int8_path, threads=threads, length_step=length_step()), why
 

@@ -51,7 +51,7 @@ class GraphedNetwork:
     ) -> None:
         self._network = network
         self._device = device
-        self._record = record or record_on_cuda
+        self._record = record or CudaRecorder()
         self._graphs: OrderedDict[Bucket, _Graph] = OrderedDict()
 
     def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
@@ -97,27 +97,37 @@ class _Graph:
         return np.array(self._result[:tweets].numpy(), dtype=np.float32)
 
 
-def record_on_cuda(run: Run) -> tuple[Callable[[], object], torch.Tensor]:
-    """Record a run as a CUDA graph.
+class CudaRecorder:
+    """Record runs as CUDA graphs that share one pool of memory.
 
-    Args:
-        run: works on tensors that stay where they are.
+    They may share it because one graph runs at a time and its result is copied before the next one runs.
 
-    Returns:
-        What replays it, and the tensor that then holds the result.
-
-    Source: torch 2.13, notes/cuda.html#cuda-graphs: warm up on another stream, then capture.
+    Source: torch 2.13, notes/cuda.html#cuda-graphs: warm up on another stream, then capture; "Sharing memory across
+    captures".
     """
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP_RUNS):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run()
-    return graph.replay, output
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Run) -> tuple[Callable[[], object], torch.Tensor]:
+        """Record a run.
+
+        Args:
+            run: works on tensors that stay where they are.
+
+        Returns:
+            What replays it, and the tensor that then holds the result.
+        """
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_RUNS):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            output = run()
+        return graph.replay, output
 
 
 def _power(number: int) -> int:

@@ -44,7 +44,7 @@ class OpenVinoEngine:
     sum over the tokens of a tweet is cut into vectors in one way only (docs/log.md has the proof).
 
     Args:
-        model_path: the `.xml`; its `.bin` lies beside it. Inputs are the fields of `packing.Packed`; output
+        model_path: the `.xml`; its `.bin` is in the same folder. Inputs are the fields of `packing.Packed`; output
             logits (batch, 2).
         device: an OpenVINO device; only `CPU` is proven.
         threads: threads of one inference, >= 1.
@@ -67,12 +67,13 @@ class OpenVinoEngine:
         self.device = device.lower()
         self._length_step = length_step
         core = openvino.Core()
-        # What is not int8: half as much to carry about where the CPU has bfloat16, at 0.002 of a score (docs/log.md).
-        rest = "bf16" if "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES") else "f32"
+        # Operations that are not int8 run in bfloat16 where the CPU has it: half the memory traffic, and scores move by
+        # at most 0.002 (docs/log.md).
+        non_int8_precision = "bf16" if "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES") else "f32"
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": rest,
+            "INFERENCE_PRECISION_HINT": non_int8_precision,
             # Workers are separate processes: pinned ones would all sit on the first cores.
             "ENABLE_CPU_PINNING": False,
         }

@@ -14,7 +14,7 @@ NOWHERE = -1e9  # added to an attention score: exp of it is 0 in float32, whatev
 class Packed(NamedTuple):
     """All tokens of a micro-batch in one row, and where each lies in the grid that attention works on.
 
-    The fields are the inputs of the int8 network, in order (export/indexed.py).
+    The fields are the inputs of the int8 network, in order (export/packed.py, `PackedNetwork`).
 
     Args:
         input_ids: (packed,) int32; filled up behind the last tweet with id 0.

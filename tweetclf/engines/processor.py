@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
-# Without one of these, int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
-# What OpenVINO's kernels for vectors of 512 bits ask for.
+# Names another file in the form of CPU_INFO. Tests use it to be an older processor. It chooses an engine and nothing
+# else: the engines ask the processor itself before they use an instruction.
+CPU_INFO_VARIABLE = "TWEETCLF_CPU_INFO"
+# What OpenVINO's kernels for vectors of 512 bits need.
 AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+# Instructions for dot products of 8-bit numbers, and what OpenVINO's kernels need beside each. Without one of these,
+# int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
+# Source: OpenVINO 2026.4, oneDNN cpu_isa_traits.hpp, `mayiuse`.
+INT8_INSTRUCTIONS = {
+    "avx512_vnni": AVX512,
+    "avx_vnni": ("avx2",),
+    "amx_int8": (*AVX512, "avx512_vnni", "amx_tile"),
+}
 
 
 @cache
 def instructions() -> frozenset[str]:
-    """Return the names of the processor's instruction sets as the kernel tells them.
+    """Return the instruction sets that every processor of this machine has, as the kernel names them.
 
-    Empty where it does not say (other systems than Linux on x86): then nothing is assumed to be there.
+    Empty where the kernel does not name them: other systems than Linux, and Linux on ARM, whose file has `Features`
+    in place of `flags`. Nothing is assumed to be there then.
     """
+    path = Path(os.environ.get(CPU_INFO_VARIABLE) or CPU_INFO)
     try:
-        lines = CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+    fields = (line.partition(":") for line in lines)
+    of_each = {value for name, _, value in fields if name.strip() == "flags"}
+    return frozenset.intersection(*(frozenset(value.split()) for value in of_each)) if of_each else frozenset()
+
+
+def int8_instructions() -> tuple[str, ...]:
+    """Return those of INT8_INSTRUCTIONS that can be used here.
+
+    A virtual machine may name `avx512_vnni` and hide the AVX-512 that it needs.
+    """
+    found = instructions()
+    return tuple(name for name, needs in INT8_INSTRUCTIONS.items() if found.issuperset({name, *needs}))
 
 
 def fast_in_int8() -> bool:
     """Tell whether there are instructions for dot products of 8-bit numbers."""
-    return not instructions().isdisjoint(INT8_INSTRUCTIONS)
+    return bool(int8_instructions())
 
 
 def length_step() -> int:

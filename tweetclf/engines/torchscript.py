@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tweetclf.engines.allocator import keep_freed_memory
 from tweetclf.engines.cuda_graphs import GraphedNetwork
 from tweetclf.engines.packing import pack
 from tweetclf.errors import BundleError
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Of a probability, against the float32 training process; tests/tweetclf/test_torchscript.py measures bfloat16's.
@@ -30,6 +33,7 @@ class TorchScriptEngine:
         device: `cpu`, or `cuda:N` as TorchServe assigns it.
         precision: `auto` is float32 on the CPU and float16 on a GPU; or a key of DTYPES.
         threads: of this process's torch from now on, >= 1; 0 leaves them as they are.
+        cuda_graphs: run recorded CUDA graphs on a GPU; of no effect on the CPU.
 
     Raises:
         BundleError: the file is no such module, the device is not there, or it cannot do the precision.
@@ -37,7 +41,14 @@ class TorchScriptEngine:
 
     name = "torchscript"
 
-    def __init__(self, model_path: Path, device: str = "cpu", precision: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        device: str = "cpu",
+        precision: str = "auto",
+        threads: int = 0,
+        cuda_graphs: bool = False,
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = device
@@ -48,6 +59,11 @@ class TorchScriptEngine:
         self.precision = ("float16" if on_gpu else "float32") if precision == "auto" else precision
         if self.precision == "float16" and not on_gpu:
             raise BundleError("precision is float16 and the device a CPU; expected float32 or bfloat16 there")
+        if self.precision == "bfloat16" and not on_gpu and not computes_bfloat16():
+            raise BundleError(
+                "precision is bfloat16 and this CPU has no instructions for it; expected avx512bw with avx512vl and "
+                "avx512dq, or avx_ne_convert: set handler.precision to auto or float32 in model-config.yaml"
+            )
         self.tolerance = TOLERANCES[self.precision]
         self.batch_tokens = 16_384 if on_gpu else 512
         try:
@@ -56,13 +72,15 @@ class TorchScriptEngine:
         except (RuntimeError, AttributeError) as error:
             raise BundleError(f"{model_path.name} cannot be loaded as TorchScript; export again") from error
         network = network.to(DTYPES[self.precision])
+        self._graphs: GraphedNetwork | None = None
         if on_gpu:
-            self._graphs: GraphedNetwork | None = GraphedNetwork(torch.jit.freeze(network), self._device)
+            network = torch.jit.freeze(network)
+            if cuda_graphs:
+                self._graphs = GraphedNetwork(network, self._device)
         else:
             keep_freed_memory()
             # Not frozen: constants cannot hold weights in oneDNN's layout.
             _prepack(network)
-            self._graphs = None
         self._network = network
 
     def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
@@ -70,8 +88,9 @@ class TorchScriptEngine:
         if self._graphs is not None:
             return self._graphs.logits(input_ids)
         with torch.inference_mode():
-            result = self._network(*map(torch.from_numpy, pack(input_ids, packed_step=CPU_STEP)))
-            return np.asarray(result.float().numpy(), dtype=np.float32)
+            fields = (torch.from_numpy(field) for field in pack(input_ids, packed_step=CPU_STEP))
+            result = self._network(*(field.to(self._device) for field in fields))
+            return np.asarray(result.float().cpu().numpy(), dtype=np.float32)
 
     def warm_up(self, max_tokens: int) -> None:
         """Run every usual shape once: the first run of a shape is the slow one."""
@@ -79,8 +98,22 @@ class TorchScriptEngine:
             self.logits([[0] * tokens] * tweets)
 
 
+def computes_bfloat16() -> bool:
+    """Tell whether this CPU can run the network in bfloat16.
+
+    oneDNN is asked, and not /proc/cpuinfo: it does the work, and ONEDNN_MAX_CPU_ISA may hide instructions from it.
+
+    Source: torch 2.13, aten/src/ATen/native/mkldnn/Linear.cpp, `bf16 path needs the cpu support ...`.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return True  # torch's own kernels, which need no instruction of their own
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def _prepack(network: torch.nn.Module) -> None:
     """Lay the weights of the linear layers out for this CPU, where torch has oneDNN.
+
+    A layer whose weights oneDNN does not take keeps them as they are: the answers are the same, at a lower speed.
 
     Source: torch 2.13, torch/_inductor/mkldnn_ir.py, which packs the weights of compiled models by the same operator.
     """
@@ -88,7 +121,12 @@ def _prepack(network: torch.nn.Module) -> None:
         return
     with torch.no_grad():
         for module in network.modules():
-            if str(module.original_name).startswith("Prepackable"):
-                plain = module.weight
-                assert isinstance(plain, torch.Tensor)
+            if not str(module.original_name).startswith("Prepackable"):
+                continue
+            plain = module.weight
+            assert isinstance(plain, torch.Tensor)
+            try:
                 module.weight = torch.ops.mkldnn._reorder_linear_weight(plain.detach(), None)
+            except RuntimeError as error:
+                logger.warning("oneDNN does not take the weights (%s): they stay as they are", error)
+                return
