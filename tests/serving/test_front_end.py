@@ -1,4 +1,4 @@
-"""What the front end keeps from the model: calls that end a worker, bodies that were refused, headers that are commands."""
+"""What the front end keeps from the model: calls that end a worker, refused bodies, headers that are commands."""
 
 from __future__ import annotations
 
