@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ RELEASE = b"hold until the file is there: "
 
 
 def held(release: Path) -> Path:
-    """Return the file that is there from the moment a worker waits for the other one."""
+    """Return the file that is there, with the worker's pid, from the moment it waits for the other one."""
     return release.with_name(f"{release.name}.held")
 
 
@@ -27,7 +28,9 @@ class BatchHandler:
         for body in bodies:
             if body.startswith(RELEASE):
                 file = Path(body[len(RELEASE) :].split(b"\n")[0].decode())
-                held(file).touch()
+                told = file.with_name(f"{file.name}.pid")
+                told.write_text(str(os.getpid()), encoding="utf-8")
+                told.rename(held(file))  # never there without its content
                 give_up_at = time.monotonic() + 30
                 while not file.exists() and time.monotonic() < give_up_at:
                     time.sleep(0.01)

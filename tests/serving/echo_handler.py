@@ -14,7 +14,7 @@ ANSWER_FILE = "answer.txt"  # travels in the archive; tells one build from anoth
 
 
 class EchoHandler:
-    """Return parameter names, content types and bytes of each request."""
+    """Return parameter names, content types and bytes of each request, and its own headers."""
 
     def initialize(self, context: Any) -> None:
         self._answer = (Path(context.system_properties["model_dir"]) / ANSWER_FILE).read_text(encoding="utf-8")
@@ -32,4 +32,6 @@ class EchoHandler:
             }
             for name, value in item.items()
         }
-        return json.dumps({"answer": self._answer, "parameters": parameters, "variables": sorted(os.environ)}).encode()
+        texts = {name: value for name, value in headers.items() if isinstance(value, str)}
+        answer = {"answer": self._answer, "parameters": parameters, "headers": texts, "variables": sorted(os.environ)}
+        return json.dumps(answer).encode()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ pytestmark = pytest.mark.serving
 
 TIMEOUT_S = 60
 QUEUE = 20
+LONG_QUEUE = 250
 LIMIT = 32_768  # BatchAggregator.BYTES_A_BATCH
 # The front end takes waiting requests into a batch for so many ms and no longer, however many still wait. Where a test
 # says what a batch holds, the delay outlasts any pause that a busy machine makes the front end take.
 PATIENT_MS = 500
 CONFIG = (
     "minWorkers: {workers}\nmaxWorkers: {workers}\nbatchSize: 8\nmaxBatchDelay: {delay}\nresponseTimeout: 60\n"
-    f"startupTimeout: 60\njobQueueSize: {QUEUE}\n"
+    "startupTimeout: 60\njobQueueSize: {queue}\n"
 )
 
 
@@ -49,15 +51,17 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProc
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProcess]:
-    with start(tmp_path_factory.mktemp("batches-of-two"), workers=2) as started:
+    with start(tmp_path_factory.mktemp("batches-of-two"), workers=2, queue=LONG_QUEUE) as started:
         yield started
 
 
 @contextlib.contextmanager
-def start(folder: Path, workers: int, delay: int = 1) -> Iterator[TorchServeProcess]:
+def start(folder: Path, workers: int, delay: int = 1, queue: int = QUEUE) -> Iterator[TorchServeProcess]:
     ports = Ports.free()
     root = make_root(folder / "root", ports)
-    (folder / "model-config.yaml").write_text(CONFIG.format(workers=workers, delay=delay), encoding="utf-8")
+    (folder / "model-config.yaml").write_text(
+        CONFIG.format(workers=workers, delay=delay, queue=queue), encoding="utf-8"
+    )
     command = [str(Path(sys.executable).with_name("torch-model-archiver")), "--model-name", "tweets", "--version", "1"]
     command += ["--handler", str(Path(__file__).with_name("batch_handler.py"))]
     command += ["--config-file", str(folder / "model-config.yaml"), "--export-path", str(root / "model_store")]
@@ -154,6 +158,120 @@ def test_requests_beyond_a_full_queue_are_refused_and_those_in_it_answered(
 def hold(release: Path, size: int) -> bytes:
     """Return a body of so many bytes that holds its worker."""
     return (RELEASE + str(release).encode() + b"\n").ljust(size, b"x")
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert time.monotonic() < give_up_at, "what the test waits for did not come"
+        time.sleep(0.01)
+
+
+def scale(server: TorchServeProcess, workers: int) -> None:
+    url = f"{server.management_url}/models/tweets"
+    settings: dict[str, str | int] = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
+    requests.put(url, params=settings, timeout=TIMEOUT_S).raise_for_status()
+
+
+@contextlib.contextmanager
+def large_ones_waiting(
+    server: TorchServeProcess, folder: Path, large: Sequence[bytes], small: Sequence[bytes] = ()
+) -> Iterator[tuple[Future[Any], list[Future[Any]], list[Future[Any]]]]:
+    """Hold one of two workers with a large request while others wait, the large ones before the small ones.
+
+    Yields:
+        The answers to the one that is computed, to the large ones and to the small ones. The file `busy` in the folder
+        lets the busy worker go; it is there at the latest when the block ends.
+    """
+    busy, other = folder / "busy", folder / "other"
+    with ThreadPoolExecutor(len(large) + len(small) + 2) as pool:
+        try:
+            computed = pool.submit(post, server, hold(busy, 40_000))
+            wait_for(held(busy))
+            second = pool.submit(post, server, hold(other, 200))
+            wait_for(held(other))
+            answers = [pool.submit(post, server, body) for body in large]
+            wait_until(lambda: waiting(server) == len(large))
+            singles = [pool.submit(post, server, body) for body in small]
+            wait_until(lambda: waiting(server) == len(large) + len(small))
+            other.touch()
+            second.result()
+            yield computed, answers, singles
+        finally:
+            busy.touch()
+            other.touch()
+
+
+def test_single_tweets_when_two_hundred_large_requests_wait_before_them_find_the_free_worker(
+    two_workers: TorchServeProcess, tmp_path: Path
+) -> None:
+    large = [b"x" * (40_000 + index) for index in range(200)]
+    small = [b"x" * (index + 1) for index in range(20)]
+    with large_ones_waiting(two_workers, tmp_path, large, small) as (computed, answers, singles):
+        assert sorted(answer.result()["batch"][answer.result()["place"]] for answer in singles) == [*range(1, 21)]
+        for size in range(1, 21):
+            assert post(two_workers, b"x" * size) == {"batch": [size], "place": 0}
+        assert not any(answer.done() for answer in [computed, *answers])
+        (tmp_path / "busy").touch()
+        assert [answer.result()["batch"] for answer in answers] == [[len(body)] for body in large]
+
+
+@pytest.mark.skipif(shutil.which("jstack") is None, reason="no jstack: what the threads do cannot be seen")
+def test_the_free_worker_when_only_large_requests_wait_sleeps_until_a_request_comes(
+    two_workers: TorchServeProcess, tmp_path: Path
+) -> None:
+    with large_ones_waiting(two_workers, tmp_path, [b"x" * 40_000] * 3) as (_, answers, _):
+        wait_until(lambda: waiting(two_workers) == 0)
+        for _ in range(5):
+            command = ["jstack", str(two_workers.java.pid)]
+            dump = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+            threads = [part for part in dump.split("\n\n") if "BatchAggregator.pollBatch" in part]
+            assert len(threads) == 1
+            assert "LinkedBlockingDeque" in threads[0]
+        assert not any(answer.done() for answer in answers)
+
+
+def test_large_requests_beyond_the_size_of_the_queue_are_refused_and_single_tweets_answered(
+    two_workers: TorchServeProcess, tmp_path: Path
+) -> None:
+    url = f"{two_workers.rest_url}/predictions/tweets"
+    with large_ones_waiting(two_workers, tmp_path, [b"x" * 40_000] * LONG_QUEUE) as (_, answers, _):
+        wait_until(lambda: waiting(two_workers) == 0)
+        for _ in range(5):
+            assert requests.post(url, data=b"x" * 40_000, timeout=TIMEOUT_S).status_code == 503
+        assert post(two_workers, b"x") == {"batch": [1], "place": 0}
+        (tmp_path / "busy").touch()
+        assert [answer.result()["batch"] for answer in answers] == [[40_000]] * LONG_QUEUE
+
+
+def test_large_requests_when_their_worker_dies_are_taken_by_the_one_that_waits(
+    two_workers: TorchServeProcess, tmp_path: Path
+) -> None:
+    following = tmp_path / "following"
+    large = [hold(following, 40_000), b"x" * 40_001]
+    with large_ones_waiting(two_workers, tmp_path, large) as (computed, answers, _):
+        wait_until(lambda: waiting(two_workers) == 0)
+        before = set(two_workers.worker_pids())
+        dead = int(held(tmp_path / "busy").read_text(encoding="utf-8"))
+        os.kill(dead, signal.SIGKILL)
+        wait_for(held(following))
+        assert int(held(following).read_text(encoding="utf-8")) in before - {dead}
+        following.touch()
+        assert [answer.result()["batch"] for answer in answers] == [[40_000], [40_001]]
+        assert isinstance(computed.exception(), AssertionError)  # "Worker died"
+    two_workers.wait_ready(TIMEOUT_S)
+
+
+def test_large_requests_when_a_worker_is_taken_away_are_answered_by_the_one_that_stays(
+    two_workers: TorchServeProcess, tmp_path: Path
+) -> None:
+    with large_ones_waiting(two_workers, tmp_path, [b"x" * 40_000] * 5) as (_, answers, _):
+        wait_until(lambda: waiting(two_workers) == 0)
+        scale(two_workers, 1)
+        (tmp_path / "busy").touch()
+        assert [answer.result()["batch"] for answer in answers] == [[40_000]] * 5
+    scale(two_workers, 2)
+    two_workers.wait_ready(TIMEOUT_S)
 
 
 def test_one_of_two_workers_stays_free_of_large_requests(two_workers: TorchServeProcess, tmp_path: Path) -> None:

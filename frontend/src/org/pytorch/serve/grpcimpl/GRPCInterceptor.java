@@ -27,8 +27,15 @@ import org.slf4j.LoggerFactory;
 /**
  * Refuses the two streaming calls, which end the worker that serves them. TorchServe 0.12 (GRPCJob.response) reads a header
  * that only a handler that streams sets; for any other the null stops the worker's thread, and with it the whole batch, as
- * often as somebody calls. Found by tests/fuzz. Everything else is let through as TorchServe's own class does: with a token
- * where tokens are asked for, and a line in the access log.
+ * often as somebody calls. Found by tests/fuzz.
+ *
+ * Refuses every call of the Open Inference service, which TorchServe offers where TS_OPEN_INFERENCE_PROTOCOL is set. It turns
+ * BYTES into base64, so that the model scores the base64 instead of the tweet, and an answer of any other form than it
+ * expects ends the worker's thread as above (OpenInferenceProtocolImpl.setInputContents, GRPCJob.response). The same
+ * protocol is right over REST.
+ *
+ * Everything else is let through as TorchServe's own class does: with a token where tokens are asked for, and a line in the
+ * access log.
  *
  * A message that is no protobuf never gets so far: grpc-java ends the call (UNKNOWN) and throws, and its executor logs the
  * stack through java.util.logging, which log4j2.xml does not reach, on the console, as often as somebody sends one. A
@@ -48,6 +55,7 @@ public class GRPCInterceptor implements ServerInterceptor {
                     .map(name -> java.util.logging.Logger.getLogger("io.grpc.internal." + name))
                     .collect(Collectors.toList());
     private static final String STREAMING = "/StreamPredictions";
+    private static final String OPEN_INFERENCE = ".GRPCInferenceService/";
     private static final ExecutorService WAITING =
             Executors.newCachedThreadPool(
                     task -> {
@@ -78,6 +86,12 @@ public class GRPCInterceptor implements ServerInterceptor {
         if (method.contains(STREAMING)) {
             return refuse(
                     call, Status.UNIMPLEMENTED.withDescription("answers are not streamed here; call Predictions"));
+        }
+        if (method.contains(OPEN_INFERENCE)) {
+            return refuse(
+                    call,
+                    Status.UNIMPLEMENTED.withDescription(
+                            "Open Inference is not spoken over gRPC here; call Predictions, or POST /v2/models/NAME/infer"));
         }
         Session session = new Session(String.valueOf(call.getAttributes().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR)), method);
         ServerCall<Q, R> logged =

@@ -1,15 +1,25 @@
 package org.pytorch.serve.http;
 
+import io.netty.channel.ChannelDuplexHandler;
 import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelPipeline;
+import io.netty.channel.ChannelPromise;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.handler.codec.http.FullHttpRequest;
+import io.netty.handler.codec.http.HttpExpectationFailedEvent;
 import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpHeaderValues;
+import io.netty.handler.codec.http.HttpObjectAggregator;
+import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.QueryStringDecoder;
+import io.netty.util.ReferenceCountUtil;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.pytorch.serve.archive.DownloadArchiveException;
@@ -26,22 +36,32 @@ import org.slf4j.LoggerFactory;
 /**
  * Hands a request to whoever answers it and turns what is thrown into a status.
  *
- * <p>Three things differ from TorchServe's own class of this name. No exception message reaches the log: it may quote
+ * <p>Five things differ from TorchServe's own class of this name. No exception message reaches the log: it may quote
  * the request, and with it a tweet. A request that is at fault gets a 4xx where it got 403 or 500: a broken %-escape,
  * an address without a leading slash. The management port answers loopback names only, so that a web page which points
- * its own name at 127.0.0.1 cannot reach it (DNS rebinding). Why at all: docs/adr/0002.
+ * its own name at 127.0.0.1 cannot reach it (DNS rebinding). A connection ends with the refusal of `Expect:
+ * 100-continue`, so that a body which comes all the same is no second request. The headers by which TorchServe tells the
+ * model what is asked of it are TorchServe's alone: a caller's are dropped. Why at all: docs/adr/0002.
  */
 public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequest> {
     private static final Logger LOGGER = LoggerFactory.getLogger(HttpRequestHandler.class);
     private static final Pattern LOOPBACK_HOST =
             Pattern.compile("(localhost|127(\\.\\d{1,3}){3}|\\[::1])\\.?(:\\d+)?", Pattern.CASE_INSENSITIVE);
     private static final int LOGGED_FRAMES = 6;
+    /** Headers that TorchServe adds itself. Source: 0.12, InferenceRequestHandler, ManagementRequestHandler. */
+    private static final List<String> COMMANDS = Arrays.asList("explain", "describe");
 
     private final HttpRequestHandlerChain handlerChain;
 
     /** Keeps the first link of the chain that answers. */
     public HttpRequestHandler(HttpRequestHandlerChain chain) {
         handlerChain = chain;
+    }
+
+    @Override
+    public void handlerAdded(ChannelHandlerContext ctx) {
+        ChannelPipeline pipeline = ctx.pipeline();
+        pipeline.addBefore(pipeline.context(HttpObjectAggregator.class).name(), "refusals", new RefusedExpectation());
     }
 
     @Override
@@ -61,6 +81,7 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
             if (!path.startsWith("/")) {
                 throw new ResourceNotFoundException();
             }
+            COMMANDS.forEach(req.headers()::remove);
             handlerChain.handleRequest(ctx, req, decoder, path.split("/"));
         } catch (Throwable t) {
             HttpResponseStatus status = statusOf(t);
@@ -131,5 +152,46 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
                 .limit(LOGGED_FRAMES)
                 .map(String::valueOf)
                 .collect(Collectors.joining(" < ", t.getClass().getName() + " at ", ""));
+    }
+
+    /**
+     * Ends a connection whose `Expect: 100-continue` was refused with 413 or 417. netty 4.1.53 forgets the request and its
+     * announced length, answers, and takes the next bytes for a new request. A caller that sends the body without waiting,
+     * as it may (RFC 9110, section 10.1.1), would have it executed.
+     */
+    private static final class RefusedExpectation extends ChannelDuplexHandler {
+        /** Bytes that come are read and dropped for so long: a close with unread bytes may cost the caller the answer. */
+        private static final long LINGER_MILLIS = 500;
+
+        private boolean isRefused;
+
+        @Override
+        public void userEventTriggered(ChannelHandlerContext ctx, Object event) throws Exception {
+            isRefused = isRefused || event instanceof HttpExpectationFailedEvent;
+            super.userEventTriggered(ctx, event);
+        }
+
+        @Override
+        public void channelRead(ChannelHandlerContext ctx, Object message) throws Exception {
+            if (isRefused) {
+                ReferenceCountUtil.release(message);
+            } else {
+                super.channelRead(ctx, message);
+            }
+        }
+
+        @Override
+        public void write(ChannelHandlerContext ctx, Object message, ChannelPromise promise) throws Exception {
+            if (isRefused && message instanceof HttpResponse && isRefusal(((HttpResponse) message).status())) {
+                ((HttpResponse) message).headers().set(HttpHeaderNames.CONNECTION, HttpHeaderValues.CLOSE);
+                promise.addListener(done -> ctx.executor().schedule(() -> ctx.close(), LINGER_MILLIS, TimeUnit.MILLISECONDS));
+            }
+            super.write(ctx, message, promise);
+        }
+
+        private static boolean isRefusal(HttpResponseStatus status) {
+            return status.equals(HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE)
+                    || status.equals(HttpResponseStatus.EXPECTATION_FAILED);
+        }
     }
 }

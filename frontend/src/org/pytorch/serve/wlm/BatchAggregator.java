@@ -2,10 +2,13 @@ package org.pytorch.serve.wlm;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Deque;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.WeakHashMap;
 import java.util.concurrent.ExecutionException;
 import org.pytorch.serve.job.Job;
 import org.pytorch.serve.util.messages.BaseModelRequest;
@@ -19,12 +22,17 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Makes the batches of one worker, and deals its answers out. TorchServe 0.12 fills a batch by the number of requests alone
+ * Makes the batches of one worker and hands out its answers. TorchServe 0.12 fills a batch by the number of requests alone
  * and answers none of them before all are computed: a single tweet that comes in the same millisecond as a list of ten
  * thousand waits seconds for it, with every other of its batch. Here a batch ends where its bodies are more than
- * BYTES_A_BATCH together, so that a large request goes alone; what is left goes back to the head of the queue, in order.
- * And of several workers one takes no large request while the others have one each: it is there for single tweets.
- * Everything else is as in TorchServe's own class, but that no line is logged for each answer.
+ * BYTES_A_BATCH together, so that a large request is computed alone. What is left goes back to the head of the queue, in
+ * order.
+ *
+ * <p>One of several workers takes no large request while the others compute one each: it is there for single tweets. A
+ * large request that it finds moves to a queue of its own, once. The worker that is done with a large request takes the
+ * next one from there. However many large requests wait, the free worker finds the single tweets behind them.
+ *
+ * <p>Everything else is as in TorchServe's own class, except that no line is logged for each answer.
  */
 public class BatchAggregator {
     /** More than a full batch of single tweets; some two or three hundred tweets in lists. */
@@ -32,10 +40,10 @@ public class BatchAggregator {
 
     private static final Logger LOGGER = LoggerFactory.getLogger(BatchAggregator.class);
     private static final int OK = 200;
-    private static final long RETRY_MILLIS = 2;
+    private static final int UNAVAILABLE = 503;
 
-    /** Who computes a large request at the moment, with its model. */
-    private static final Map<BatchAggregator, Model> AT_LARGE = new IdentityHashMap<>();
+    /** The large requests of each model; an entry goes with its model. */
+    private static final Map<Model, LargeRequests> LARGE_REQUESTS = new WeakHashMap<>();
 
     protected Model model;
     protected Map<String, Job> jobs;
@@ -49,7 +57,7 @@ public class BatchAggregator {
 
     public BaseModelRequest getRequest(String threadName, WorkerState state)
             throws InterruptedException, ExecutionException {
-        cleanJobs();
+        endBatch();
         ModelInferenceRequest request = new ModelInferenceRequest(model.getModelName());
         pollBatch(threadName, state);
         if (jobs.isEmpty()) {
@@ -102,7 +110,7 @@ public class BatchAggregator {
             }
         }
         if (done) {
-            cleanJobs();
+            endBatch();
         }
         return done;
     }
@@ -133,32 +141,37 @@ public class BatchAggregator {
                 }
             }
         }
-        cleanJobs();
+        endBatch();
     }
 
+    /** Called by TorchServe when a worker has ended, so that this one will not ask for the next large request. */
     public void cleanJobs() {
-        synchronized (AT_LARGE) {
-            AT_LARGE.remove(this);
-        }
-        if (jobs != null) {
-            jobs.clear();
-        }
+        endBatch();
+        largeRequests().wakeIdleWorker(model);
     }
 
     public void handleErrorJob(Job job) {
-        model.addFirst(job);
+        try {
+            model.addFirst(job);
+        } catch (IllegalStateException e) {
+            job.sendError(UNAVAILABLE, "the queue is full; send the request again later");
+        }
     }
 
     public void pollBatch(String threadName, WorkerState state) throws InterruptedException, ExecutionException {
-        long waitMillis = state == WorkerState.WORKER_MODEL_LOADED ? 0 : Long.MAX_VALUE;
-        model.pollBatch(threadName, waitMillis, jobs);
-        while (!jobs.isEmpty() && !keepWhatFits()) {
-            // Nothing but large requests, and no turn for one. Whoever comes behind them is seen at the next look.
-            Thread.sleep(RETRY_MILLIS);
-            if (model.isUseJobTicket()) {
-                model.decNumJobTickets();
+        boolean isLoaded = state == WorkerState.WORKER_MODEL_LOADED;
+        while (jobs.isEmpty()) {
+            // Those that moved there came before all that is in the queue now.
+            Job large = isLoaded ? largeRequests().takeNext(this) : null;
+            if (large != null) {
+                jobs.put(large.getJobId(), large);
+                return;
             }
-            model.pollBatch(threadName, waitMillis, jobs);
+            model.pollBatch(threadName, isLoaded ? 0 : Long.MAX_VALUE, jobs);
+            if (jobs.isEmpty()) {
+                return;
+            }
+            keepWhatFits();
         }
     }
 
@@ -166,43 +179,64 @@ public class BatchAggregator {
 
     public void startEventDispatcher() {}
 
-    /** Gives back what is too much for one batch, in order, and returns false where that is everything. */
-    private boolean keepWhatFits() {
+    private void endBatch() {
+        largeRequests().endTurn(this);
+        if (jobs != null) {
+            jobs.clear();
+        }
+    }
+
+    /** Gives back what is too much for one batch, in order; a large request without a turn moves out of the way. */
+    private void keepWhatFits() {
         Deque<Job> back = new ArrayDeque<>();
         long bytes = 0;
         boolean isFull = false;
-        for (Job job : jobs.values()) {
+        for (Job job : new ArrayList<>(jobs.values())) {
             long size = sizeOf(job);
-            boolean isFirst = bytes == 0;
-            if (isFull || (isFirst ? size > BYTES_A_BATCH && !takesTurn() : bytes + size > BYTES_A_BATCH)) {
-                // Behind a large one without a turn others may go first; behind a full batch nobody passes anybody.
-                isFull = isFull || !isFirst;
+            if (!isFull && bytes == 0 && size > BYTES_A_BATCH) {
+                isFull = takesTurnFor(job);
+            } else if (isFull || bytes + size > BYTES_A_BATCH) {
+                isFull = true; // behind a full batch nobody passes anybody
                 back.addLast(job);
             } else {
                 bytes += Math.max(1, size);
             }
         }
         while (!back.isEmpty()) {
-            try {
-                model.addFirst(back.peekLast());
-            } catch (IllegalStateException e) { // the queue has been filled meanwhile: rather a long batch than a lost job
-                LOGGER.debug("the queue is full: a batch stays as it came");
-                return true;
-            }
-            jobs.remove(back.removeLast().getJobId());
+            giveBack(back.removeLast());
         }
-        return !jobs.isEmpty();
     }
 
-    /** Takes the turn for a large request, unless all workers but one have theirs. */
-    private boolean takesTurn() {
-        synchronized (AT_LARGE) {
-            long others = AT_LARGE.values().stream().filter(other -> other == model).count();
-            if (others >= Math.max(1, model.getMinWorkers() - 1)) {
-                return false;
-            }
-            AT_LARGE.put(this, model);
+    /** Returns false where the large request has left the batch, to wait or with an error. */
+    private boolean takesTurnFor(Job job) {
+        Outcome outcome = largeRequests().takeTurnOrMove(this, job);
+        if (outcome == Outcome.TURN) {
             return true;
+        }
+        jobs.remove(job.getJobId());
+        if (outcome == Outcome.REFUSED) {
+            job.sendError(UNAVAILABLE, "too many large requests wait; send the request again later");
+        }
+        return false;
+    }
+
+    private void giveBack(Job job) {
+        try {
+            model.addFirst(job);
+            jobs.remove(job.getJobId());
+        } catch (IllegalStateException e) { // the queue has been filled meanwhile
+            if (sizeOf(job) > BYTES_A_BATCH) {
+                largeRequests().move(job);
+                jobs.remove(job.getJobId());
+            } else {
+                LOGGER.debug("the queue is full: a small request stays in a batch that is too long");
+            }
+        }
+    }
+
+    private LargeRequests largeRequests() {
+        synchronized (LARGE_REQUESTS) {
+            return LARGE_REQUESTS.computeIfAbsent(model, ignored -> new LargeRequests());
         }
     }
 
@@ -220,5 +254,72 @@ public class BatchAggregator {
             LOGGER.warn("Drop response for inference request {} due to client timeout", job.getJobId());
         }
         return awaited;
+    }
+
+    private enum Outcome {
+        TURN,
+        MOVED,
+        REFUSED
+    }
+
+    /**
+     * The large requests of one model: those that wait for a turn, and which workers have one. All but one of the workers
+     * can have a turn at the same time; a single worker can, too.
+     */
+    private static final class LargeRequests {
+        private final Deque<Job> waiting = new ArrayDeque<>();
+        private final Set<BatchAggregator> busy = Collections.newSetFromMap(new IdentityHashMap<>());
+
+        /** Both in one step: a worker that ends its turn in between would not see the request, and nobody would take it. */
+        synchronized Outcome takeTurnOrMove(BatchAggregator worker, Job job) {
+            if (isTurnFree(worker.model)) {
+                busy.add(worker);
+                return Outcome.TURN;
+            }
+            // As many as the queue itself holds (jobQueueSize); it has room for single tweets all the same.
+            Model model = worker.model;
+            if (waiting.size() >= model.getJobQueueRemainingCapacity() + model.getPendingRequestsInJobQueue()) {
+                return Outcome.REFUSED;
+            }
+            waiting.addLast(job);
+            return Outcome.MOVED;
+        }
+
+        synchronized void move(Job job) {
+            waiting.addLast(job);
+        }
+
+        /** Returns the request that waits longest, and takes a turn for it; null where none waits or no turn is free. */
+        synchronized Job takeNext(BatchAggregator worker) {
+            if (waiting.isEmpty() || !isTurnFree(worker.model)) {
+                return null;
+            }
+            busy.add(worker);
+            return waiting.removeFirst();
+        }
+
+        synchronized void endTurn(BatchAggregator worker) {
+            busy.remove(worker);
+        }
+
+        /**
+         * Puts the next request where the workers wait that have nothing to do. Where the queue is full none of them waits,
+         * and the next to be done looks here first.
+         */
+        synchronized void wakeIdleWorker(Model model) {
+            if (waiting.isEmpty() || !isTurnFree(model)) {
+                return;
+            }
+            try {
+                model.addFirst(waiting.getFirst());
+                waiting.removeFirst();
+            } catch (IllegalStateException e) {
+                LOGGER.debug("the queue is full: no worker has to be woken");
+            }
+        }
+
+        private boolean isTurnFree(Model model) {
+            return busy.size() < Math.max(1, model.getMinWorkers() - 1);
+        }
     }
 }
