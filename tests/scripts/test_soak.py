@@ -1,4 +1,4 @@
-"""What a soak makes of its figures, and how it ends, without a TorchServe; a real one: tests/serving/test_short_soak.py."""
+"""What a soak makes of its figures, and how it ends; with a TorchServe: tests/serving/test_short_soak.py."""
 
 from __future__ import annotations
 
