@@ -49,7 +49,7 @@ COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
 COPY scripts/supervise.py scripts/serve.py scripts/golden_answers.py scripts/java_*.py scripts/server_*.py scripts/
-COPY scripts/in_environment.py scripts/archive_*.py scripts/doctor*.py scripts/
+COPY scripts/in_environment.py scripts/archive_*.py scripts/doctor*.py scripts/machine_cores.py scripts/
 COPY --from=export /source/model_store/ model_store/
 # The public half only: whoever replaces the archive in the model store has no key that this image trusts.
 COPY --from=export /source/.keys/trusted/ .keys/trusted/

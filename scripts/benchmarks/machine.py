@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from machine_cores import usable_cores
+
 PACKAGES = ("torch", "openvino", "transformers", "tokenizers", "torchserve", "numpy")
 # The instructions that decide how fast matrix products can be.
 TELLING_FLAGS = re.compile(r"^(avx\w*|amx\w*|fma|f16c)$")
@@ -29,7 +31,7 @@ def describe_machine(root: Path) -> dict[str, Any]:
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": model,
         "flags": sorted(flag for flag in flags if TELLING_FLAGS.match(flag)),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average_before": [round(value, 2) for value in os.getloadavg()],
         "python": platform.python_version(),

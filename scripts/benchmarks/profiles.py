@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import zipfile
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from machine_cores import usable_cores
 
 CONFIG_FILE = "model-config.yaml"
 STORE = "model_store"
@@ -156,7 +157,7 @@ def baseline_profile(name: str, folder: Path, merged: Path) -> Profile:
     """
     ports = Ports.free()
     store = _empty_root(folder)
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_cores()
     config = {
         "minWorkers": workers,
         "maxWorkers": workers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import socket
@@ -19,12 +20,15 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import doctor
+from tests.scripts.broken_gateways import BROKEN_GATEWAYS
 from tests.scripts.signed_archive import FILES, seal, write_zip
 from tests.serving.torchserve_process import Ports, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
+ORDINARY_USER = 1000
 
 
 @dataclass
@@ -35,11 +39,13 @@ class Installation:
         root: config.properties on free ports, the yaml, our classes, a small signed archive.
         bin_dir: holds a java.
         variables: of the environment.
+        user: whose files may be in the temporary folder.
     """
 
     root: Path
     bin_dir: Path
     variables: dict[str, str] = field(default_factory=dict)
+    user: int = field(default_factory=os.getuid)
 
     def property(self, *lines: str) -> None:
         """Set keys of config.properties, each in the place of its line where it has one."""
@@ -59,7 +65,10 @@ class Installation:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def examine(self) -> list[Any]:
-        return doctor.examine(self.root, self.bin_dir, self.variables)
+        """Ask the doctor, as an ordinary user whose only temporary folder is the one of the tests."""
+        variables = {"TEMP": tempfile.gettempdir(), **self.variables}
+        with patch.object(os, "geteuid", return_value=ORDINARY_USER), patch.object(os, "getuid", lambda: self.user):
+            return doctor.examine(self.root, self.bin_dir, variables)
 
 
 def make_installation(folder: Path) -> Installation:
@@ -122,6 +131,28 @@ def _bit(place: Installation) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
+
+
+def _secret_shown(place: Installation) -> None:
+    place.property("blacklist_env_vars=.*TOKEN.*")
+    place.variables["AWS_SECRET_ACCESS_KEY"] = "of the machine"
+
+
+def _leftover(name: str) -> Callable[[Installation], None]:
+    """Leave a file that is another user's: only root could change its owner, so the user is another one."""
+
+    def leave(place: Installation) -> None:
+        folder = place.root / "tmp"
+        folder.mkdir()
+        (folder / name).touch()
+        place.variables["TEMP"] = str(folder)
+        place.user += 1
+
+    return leave
+
+
+def _clock_behind(place: Installation) -> None:
+    os.utime(place.root / "model_store" / "tweets.mar", (4e9, 4e9))
 
 
 def _yaml(old: str, new: str) -> Callable[[Installation], None]:
@@ -195,6 +226,28 @@ BROKEN = (
         "TS_CONFIG_FILE",
         "warning",
     ),
+    Broken(
+        "Open Inference of TorchServe's own from a variable",
+        lambda place: place.variables.update(TS_OPEN_INFERENCE_PROTOCOL="oip"),
+        "TS_OPEN_INFERENCE_PROTOCOL",
+    ),
+    Broken("Open Inference of TorchServe's own", _lines("ts_open_inference_protocol=true"), "ts_open_inference"),
+    Broken(
+        "the workers' code from a variable",
+        lambda place: place.variables.update(TS_MODEL_SERVER_HOME=str(place.root)),
+        "TS_MODEL_SERVER_HOME",
+    ),
+    Broken(
+        "flags of the JVM from a variable",
+        lambda place: place.variables.update(JAVA_TOOL_OPTIONS="-javaagent:/opt/agent.jar"),
+        "JAVA_TOOL_OPTIONS",
+        "warning",
+    ),
+    Broken("secrets that workers inherit", _secret_shown, "blacklist_env_vars", "warning"),
+    Broken("an unpacked model of another user", _leftover("models"), "temporary folder"),
+    Broken("a socket of another user", _leftover(".ts.sock.9000"), "temporary folder"),
+    Broken("a clock that is behind", _clock_behind, "clock", "warning"),
+    *(Broken(*case) for case in BROKEN_GATEWAYS),
     Broken("no quiet logging", lambda place: (place.root / "log4j2.xml").unlink(), "log4j2.xml", "warning"),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 import doctor
 import doctor_machine
+import doctor_model_config
 from doctor_properties import KNOWN, check_properties
 from frontend.build import torchserve_jar
 from tests.conftest import ROOT
@@ -25,6 +28,7 @@ from tests.scripts.broken_configurations import (
     other_torchserve,
     taken_port,
 )
+from tests.scripts.broken_gateways import add_gateway
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,10 @@ def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """A TorchServe of the machine must not be found."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TEMP", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for name in ("TS_CONFIG_FILE", "TS_OPEN_INFERENCE_PROTOCOL", "GATEWAY_SETTINGS", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -117,6 +125,89 @@ def test_examine_when_the_gateway_does_not_fit_the_server_then_warns(place: Inst
     (folder / "gateway.yaml").write_text("server_rest: [\n")
     (finding,) = place.examine()
     assert "no YAML" in finding.found
+
+
+def test_examine_when_a_gateway_is_set_up_well_then_finds_nothing(place: Installation) -> None:
+    add_gateway(place)
+    assert place.examine() == []
+
+
+def test_examine_when_a_server_starts_then_the_gateways_files_do_not_stop_it(place: Installation) -> None:
+    add_gateway(place).certificate.unlink()
+    place.variables["GATEWAY_SETTINGS"] = "none.yaml"
+    assert doctor.examine(place.root, place.bin_dir, place.variables, with_ports=False) == []
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_main_when_the_gateway_has_settings_elsewhere_then_these_are_examined(
+    place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], by_option
+) -> None:
+    gateway = add_gateway(place)
+    elsewhere = tmp_path / "elsewhere.yaml"
+    text = gateway.settings.read_text(encoding="utf-8").replace(str(gateway.certificate), "secrets/none.pem")
+    elsewhere.write_text(text, encoding="utf-8")
+    if not by_option:
+        monkeypatch.setenv("GATEWAY_SETTINGS", str(elsewhere))
+    options = ["--settings", str(elsewhere)] if by_option else []
+    assert doctor.main(options, place.root, place.bin_dir) == 1
+    assert "none.pem: missing" in capsys.readouterr().out
+
+
+def test_examine_when_the_pid_file_is_another_users_then_says_whose(place: Installation, tmp_path: Path) -> None:
+    (tmp_path / "tmp" / ".model_server.pid").touch()
+    place.user += 1
+    (told,) = place.examine()
+    assert ".model_server.pid" in told.where
+    assert "another user" in told.found
+
+
+def test_main_when_the_user_is_root_then_warns(
+    place: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert doctor.main([], place.root, place.bin_dir) == 0
+    assert "warning: user: root" in capsys.readouterr().out
+
+
+def test_examine_when_few_files_may_be_open_then_warns(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_gateway(place)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    assert [told.where for told in place.examine()] == ["open files", "gateway: open files"]
+
+
+def test_examine_when_a_file_may_not_be_read_then_that_is_a_finding(
+    place: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied", "secrets/private_key.pem")
+
+    monkeypatch.setattr(doctor, "check_leftovers", lambda _: (refuse(one) for one in "x"))
+    (told,) = place.examine()
+    assert (told.where, told.severity) == ("secrets/private_key.pem", "error")
+    assert "Permission denied" in told.found
+
+
+@pytest.mark.parametrize("value", ["", "kserve", "0"])
+def test_examine_when_open_inference_of_torchserve_is_off_then_nothing_is_wrong(
+    place: Installation, value: str
+) -> None:
+    place.variables["TS_OPEN_INFERENCE_PROTOCOL"] = value
+    assert place.examine() == []
+
+
+def test_examine_when_the_servers_home_is_this_torchserve_then_nothing_is_wrong(place: Installation) -> None:
+    place.variables["TS_MODEL_SERVER_HOME"] = str(torchserve_jar().parents[2])
+    assert place.examine() == []
+
+
+def test_examine_when_workers_have_more_threads_than_the_quota_then_warns(
+    place: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.replace("handler/model-config.yaml", "torch_threads: 0", "torch_threads: 2")
+    monkeypatch.setattr(doctor_model_config, "usable_cores", lambda: 4)
+    assert not [told for told in place.examine() if "torch_threads" in told.where]
+    monkeypatch.setattr(doctor_model_config, "usable_cores", lambda: 2)
+    assert [told for told in place.examine() if "torch_threads" in told.where]
 
 
 def test_main_when_an_error_is_found_then_status_1_and_json_holds_it(

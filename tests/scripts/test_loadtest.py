@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -31,7 +32,9 @@ def stub() -> Iterator[StubServer]:
 class Run:
     """One finished run of Locust in a folder of its own."""
 
-    def __init__(self, folder: Path, stub: StubServer | None, arguments: str) -> None:
+    def __init__(
+        self, folder: Path, stub: StubServer | None, arguments: str, variables: dict[str, str] | None = None
+    ) -> None:
         port = free_port()
         host = stub.rest_url if stub else f"http://127.0.0.1:{port}"
         target = stub.grpc_target if stub else f"127.0.0.1:{port}"
@@ -46,7 +49,10 @@ class Run:
             "out",
             *arguments.split(),
         ]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        environment = {**os.environ, **(variables or {})}
+        run = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
         self.returncode = run.returncode
         self.stderr = run.stderr
         self._folder = folder
@@ -99,6 +105,35 @@ def test_loadtest_with_a_rate_sends_no_more_than_that(stub: StubServer, tmp_path
     assert set(run.counts()) == {"REST bulk of 64"}
     assert 8 <= run.counts()["REST bulk of 64"][0] <= 22  # 2 users x 5/s x 2 s, and their first ones
     assert not (tmp_path / "reports").exists()
+
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_loadtest_when_the_machine_has_a_proxy_then_loopback_does_not_go_through_it(
+    stub: StubServer, tmp_path: Path, case: Callable[[str], str]
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    variables = {case(name): nobody for name in PROXY_VARIABLES}
+    variables |= {"no_proxy": "", "NO_PROXY": "", "no_grpc_proxy": ""}
+    run = Run(tmp_path, stub, "-u 6 -t 2s --mix 1:1:1 --bulk-size 2 --report-dir=", variables)
+    assert (run.returncode, run.verdicts()) == (0, [])
+    assert set(run.counts()) == {"REST single", "REST bulk of 2", "gRPC single"}
+
+
+# Imported by itself, Locust and gevent would change this process.
+NEEDS_PROXY = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import loadtest; print(*map(loadtest.needs_proxy, sys.argv[2:]))"
+)
+
+
+def test_needs_proxy_when_the_target_is_loopback_then_no() -> None:
+    here = ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "127.9.9.9:1", "dns:///localhost:1", "ipv4:127.0.0.1:1"]
+    there = ["gateway.example:8444", "192.0.2.1:7070", "[2001:db8::1]:7070", "dns:///gateway.example:8444"]
+    command = [sys.executable, "-c", NEEDS_PROXY, str(SCRIPTS), *here, *there]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    assert said == ["False"] * len(here) + ["True"] * len(there)
 
 
 FAILURES = [
@@ -186,8 +221,9 @@ def test_loadtest_without_headless_serves_its_page_with_the_local_server_filled_
 
 def wait_for_page(url: str) -> str:
     give_up_s = time.monotonic() + 20
+    past_proxies = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < give_up_s:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        with contextlib.suppress(OSError), past_proxies.open(url, timeout=5) as answer:
             return answer.read().decode()
         time.sleep(0.1)
     raise AssertionError(f"{url} gave no page in 20 s")

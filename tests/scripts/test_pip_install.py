@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pip
 import pytest
 
 from pip_install import InstallError, explain_failure, install
@@ -36,6 +38,29 @@ def run(tmp_path: Path, *requirement: str) -> Path:
 def test_install_when_the_package_is_there_then_installs_and_logs(wheels: Path, tmp_path: Path) -> None:
     assert (run(tmp_path, "tiny-thing==1.0") / "tiny_thing.py").is_file()
     assert "Successfully installed tiny" in (tmp_path / "pip.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PIP_USER", "1"), ("PIP_TARGET", "elsewhere"), ("PIP_PREFIX", "elsewhere"), ("PIP_ROOT", "elsewhere")],
+)
+def test_install_when_the_machine_installs_elsewhere_then_into_the_environment_all_the_same(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    venv = tmp_path / "prüfung 1" / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LC_ALL", "C")
+    # The pip of the tests, run by the other environment's Python.
+    code = "import sys; sys.path.append(sys.argv.pop(1)); from pip._internal.cli.main import main; sys.exit(main())"
+    python = venv / "bin" / "python_with_pip"
+    site = str(Path(pip.__file__).parents[1])
+    python.write_text(f'#!/bin/sh\nshift 2\nexec "{venv}/bin/python" -c \'{code}\' "{site}" "$@"\n')
+    python.chmod(0o755)
+    install(python, ["tiny-thing==1.0"], "a thing", tmp_path / "pip.log")
+    assert list(venv.glob("lib/python3*/site-packages/tiny_thing.py"))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_install_when_the_index_lacks_it_then_names_the_package_and_what_to_do(wheels: Path, tmp_path: Path) -> None:

@@ -218,6 +218,37 @@ def test_choose_python_when_none_fits_then_names_what_was_found(
         setup_environment.choose_python("")
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("darwin|arm64|64|CPython|", "this is macOS; expected 64-bit Linux"),
+        ("win32|AMD64|64|CPython|", "this is Windows"),
+        ("linux|x86_64|32|CPython|glibc 2.36", "this is a 32-bit Python on x86_64"),
+        ("linux|armv7l|32|CPython|glibc 2.36", "this is a 32-bit Python on armv7l"),
+        ("linux|riscv64|64|CPython|glibc 2.39", "this is a 64-bit Python on riscv64"),
+        ("linux|x86_64|64|CPython|", "Linux with a C library other than glibc"),
+        ("linux|x86_64|64|CPython|musl 1.2.5", "Linux with musl 1.2.5"),
+        ("linux|x86_64|64|CPython|glibc 2.17", "Linux with glibc 2.17"),
+        ("linux|x86_64|64|PyPy|glibc 2.36", "is PyPy; expected CPython"),
+        ("nonsense", "does not tell its platform"),
+    ],
+)
+def test_setup_when_the_platform_has_no_packages_then_says_so_in_one_line_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, words: str
+) -> None:
+    python = program(tmp_path / "python3", f'case "$2" in *libc_ver*) echo "{said}";; *) echo 3 11;; esac')
+    assert setup(tmp_path / "venv", "--python", str(python)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("libc", ["glibc 2.28", "glibc 2.41"])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_require_platform_when_there_are_packages_then_passes(tmp_path: Path, machine: str, libc: str) -> None:
+    setup_environment.require_platform(str(program(tmp_path / "python3", f'echo "linux|{machine}|64|CPython|{libc}"')))
+
+
 @pytest.mark.parametrize("module", ["setup_environment", "pip_install", "java_runtime"])
 def test_the_first_scripts_when_the_python_is_too_old_then_still_parse_and_can_say_so(module: str) -> None:
     source = Path(setup_environment.__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
