@@ -79,7 +79,12 @@ REST_ERRORS = (
         405, "METHOD_NOT_ALLOWED", "this address takes another method; see /openapi.yaml", (405,), ("Allow $allowed",)
     ),
     RestError(408, "TOO_SLOW", "the request did not come in time", (408,)),
-    RestError(413, "BODY_TOO_LARGE", "the body has more than @max_body_bytes@ bytes; split it into several", (413,)),
+    RestError(
+        413,
+        "BODY_TOO_LARGE",
+        "the body is too large; a prediction takes @max_body_bytes@ bytes, split it into several",
+        (413,),
+    ),
     RestError(414, "ADDRESS_TOO_LONG", "the address line is too long; send the tweet in the body", (414,)),
     RestError(421, "WRONG_HOST", "this gateway does not answer to the name in the header Host", (421,)),
     RestError(429, "RATE_LIMIT", "too many requests; try again after Retry-After seconds", (429,), ("Retry-After 1",)),
@@ -204,10 +209,12 @@ _AUTH = """    location = /_auth {
         proxy_pass http://guard/auth;
         proxy_method GET;
         proxy_pass_request_body off;
+        proxy_set_header Host localhost;
         proxy_set_header Connection "";
         proxy_set_header Content-Length "";
-        proxy_set_header Authorization $http_authorization;
-        proxy_set_header X-Deadline-Ms $http_x_deadline_ms;
+        proxy_set_header Transfer-Encoding "";
+        proxy_set_header Authorization $presented_key;
+        proxy_set_header X-Deadline-Ms $asked_deadline_ms;
         proxy_read_timeout 5s;
     }
 """
@@ -219,6 +226,19 @@ _READ_ONLY = """        if ($request_method !~ ^(GET|HEAD)$) { return 405; }
 """
 
 
+# A client's body stays here: no byte of it may be read as a question to the guard. One `proxy_set_header` ends the
+# inheritance of all, so the others are said again.
+_BODILESS = """        client_max_body_size 1k;
+        proxy_method GET;
+        proxy_pass_request_body off;
+        proxy_set_header Host localhost;
+        proxy_set_header Connection close;
+        proxy_set_header Content-Length "";
+        proxy_set_header Transfer-Encoding "";
+        proxy_set_header X-Request-Id $id;
+"""
+
+
 def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
     blocks = [
         f"    location = {path} {{\n        include @run_folder@/outer_location.conf;\n"
@@ -227,7 +247,7 @@ def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
     ]
     for path in GUARDED:
         blocks.append(
-            f"    location = {path} {{\n{_READ_ONLY}        proxy_pass http://guard{path};\n"
+            f"    location = {path} {{\n{_READ_ONLY}{_BODILESS}        proxy_pass http://guard_public{path};\n"
             "        proxy_read_timeout 30s;\n        add_header X-Request-Id $id always;\n"
             "        add_header Cache-Control no-store always;\n    }\n"
         )
