@@ -117,15 +117,15 @@ def require_own_protocol(environment: Mapping[str, str], root: Path) -> None:
     found = environment.get(OPEN_INFERENCE, "")
     if found.strip():
         raise SettingsError(
-            f"{OPEN_INFERENCE}={found}; expected it unset: TorchServe would change each text before the model reads it; "
-            f"the handler speaks Open Inference without it. Do this: unset {OPEN_INFERENCE}"
+            f"{OPEN_INFERENCE}={found}; expected it unset: TorchServe would change each text before the model reads "
+            f"it, and the handler speaks Open Inference without it. Do this: unset {OPEN_INFERENCE}"
         )
     key = OPEN_INFERENCE.lower()
     found = read_config(root).get(key, "false")
     if found.lower() not in ("false", ""):
         raise SettingsError(
-            f"{CONFIG}: {key}={found}; expected false: TorchServe would change each text before the model reads it; the "
-            "handler speaks Open Inference without it. Remove the line"
+            f"{CONFIG}: {key}={found}; expected false: TorchServe would change each text before the model reads it, "
+            "and the handler speaks Open Inference without it. Remove the line"
         )
 
 

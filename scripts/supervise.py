@@ -10,8 +10,8 @@ container it is the child of the init; by hand it takes the place of `torchserve
 Before every start, the first and each later one, model_store/tweets.mar must be what a key in .keys/trusted signed, and
 the doctor must find no error.
 
-It ends with 0 when it was told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped the server with all workers, with 1 when the
-start is refused or the server died too often: a container then ends, and whoever runs containers sees it.
+It ends with 0 when it was told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped the server with all workers, with 1
+when the start is refused or the server died too often: a container then ends, and whoever runs containers sees it.
 """
 
 from __future__ import annotations
