@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 
 from server_settings import Address
 
+TARGET_FILE = "target.json"  # in the run folder; scripts/rollout.py writes it
+TARGET_ADDRESSES = ("server_rest", "server_management", "server_grpc")
 DEFAULT_FILE = Path("deploy/gateway/gateway.yaml")
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
 LONGEST_SOCKET = "inner_grpc.sock"
@@ -109,6 +112,7 @@ def read_gateway_settings(file: Path, root: Path) -> GatewaySettings:
     if unknown or missing:
         raise GatewaySettingsError(f"{file}: unknown keys {unknown}, missing keys {missing}; see {DEFAULT_FILE}")
     settings = GatewaySettings(**{name: _read(file, name, values[name], root.resolve()) for name in known})
+    settings = _with_target(settings, root.resolve())
     longest = settings.run_folder / LONGEST_SOCKET
     if len(str(longest).encode()) > SOCKET_PATH_LIMIT_BYTES:
         raise GatewaySettingsError(
@@ -116,6 +120,23 @@ def read_gateway_settings(file: Path, root: Path) -> GatewaySettings:
             f"{SOCKET_PATH_LIMIT_BYTES} bytes; take a shorter one"
         )
     return settings
+
+
+def _with_target(settings: GatewaySettings, root: Path) -> GatewaySettings:
+    """Return settings with the server to which scripts/rollout.py has switched; it wins over the settings file."""
+    path = settings.run_folder / TARGET_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        rest, management, grpc = (_address(name, values[name]) for name in TARGET_ADDRESSES)
+        golden_file = root / values["golden_file"]
+    except FileNotFoundError:
+        return settings
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise GatewaySettingsError(
+            f"{path} names no server ({error}); expected what scripts/rollout.py writes; remove it to take the server "
+            "of the settings file"
+        ) from None
+    return replace(settings, server_rest=rest, server_management=management, server_grpc=grpc, golden_file=golden_file)
 
 
 def _read(file: Path, name: str, value: Any, root: Path) -> Any:

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-SEPARATOR = re.compile(r"(?<!\\)(?:\\\\)*[=:\s]")
+BLANKS = " \t\f"  # all that Java takes for white space
+SEPARATOR = re.compile(r"(?<!\\)(?:\\\\)*[=: \t\f]")
+LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines knows more
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
@@ -30,24 +32,31 @@ def read_properties(text: str) -> list[Property]:
         end = SEPARATOR.search(line)
         key, rest = (line, "") if end is None else (line[: end.end() - 1], line[end.end() - 1 :])
         # Blanks, at most one = or :, blanks again.
-        value = re.sub(r"^\s*[=:]?\s*", "", rest)
+        value = re.sub(r"^[ \t\f]*[=:]?[ \t\f]*", "", rest)
         found.append(Property(_unescape(key), _unescape(value), number))
     return found
 
 
+def read_values(text: str) -> dict[str, str]:
+    """Return key -> value; of a key that comes twice the last counts, and blanks at a value's end are left out."""
+    return {entry.key: entry.value.strip() for entry in read_properties(text)}
+
+
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    pending, start = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.lstrip()
-        if not pending and (not line or line[0] in "#!"):
+    pending: str | None = None  # None: the line before does not go on here
+    start = 0
+    for number, raw in enumerate(LINE_END.split(text), 1):
+        line = raw.lstrip(BLANKS)
+        if pending is None and (not line or line[0] in "#!"):
             continue
-        start = start if pending else number
+        start = number if pending is None else start
+        line = (pending or "") + line
         backslashes = len(line) - len(line.rstrip("\\"))
         if backslashes % 2:
-            pending += line[:-1]
+            pending = line[:-1]
             continue
-        yield start, pending + line
-        pending = ""
+        yield start, line
+        pending = None
     if pending:
         yield start, pending
 

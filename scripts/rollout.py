@@ -7,86 +7,59 @@ from __future__ import annotations
 
 import in_environment  # noqa: F401 (first: it explains what is missing)
 
-import argparse
 import http.client
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import psutil
 
-from archive_signature import TRUSTED_KEYS, verify_archive
+from archive_signature import verify_archive
 from archive_zip import ArchiveRefusedError
 from golden_answers import WrongAnswersError, ask, check_golden
 from java_runtime import JavaError
-from rollout_gateway import ADDRESS_KEYS, Gateway, GatewaySwitchError, Target, wait_until_idle
+from rollout_gateway import Gateway, GatewaySwitchError, GatewayUnsettledError, Target, wait_until_idle
+from rollout_options import Options, read_options
+from rollout_record import Change, Place, Record, RolloutError, read_record, write_record
 from rollout_shadow import compare, read_sample
-from rollout_slots import SLOTS, Slot, fill_slot
+from rollout_slots import NAMES, SLOTS, Slot, fill_slot, slot_of
+from server_lock import LockedError, locked
 from server_process import ServerError, holder
-from server_settings import ARCHIVE, SettingsError, read_settings
+from server_settings import ARCHIVE, SettingsError, read_settings, require_own_protocol
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN_DIR = Path(sys.executable).parent
-GATEWAY_SETTINGS = Path("deploy/gateway/gateway.yaml")
-SAMPLE = Path("scripts/loadtest_tweets.txt")
-STATE = Path(".run/rollout.json")
-NAMES = ("blue", "green", "grey")  # what serves, what served before, and room for the next
+LOCK = Path(".run/rollout.lock")
+NOT_FREED = 3  # exit status
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REFUSALS = (
     ArchiveRefusedError,
     GatewaySwitchError,
+    GatewayUnsettledError,
     JavaError,
+    LockedError,
     ServerError,
     SettingsError,
     WrongAnswersError,
     OSError,
     http.client.HTTPException,
 )
-EXAMPLE = """examples:
-  python scripts/rollout.py promote incoming/tweets.mar
-  python scripts/rollout.py promote incoming/tweets.mar --shadow yesterday.txt --max-disagreement 0.02
-  python scripts/rollout.py rollback       to the model before; again: forward to the one that was left
-  python scripts/rollout.py status
-"""
+# What a server does that is not right, or not there.
+WRONG = (WrongAnswersError, OSError, http.client.HTTPException, ValueError)
 
 
-class RolloutError(RuntimeError):
-    """The rollout was not done; what served before serves."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A server that the gateway can be pointed to.
-
-    Args:
-        target: its addresses and golden answers.
-        slot: name of its slot; None for one that was not started here, such as that of `make serve`.
-    """
-
-    target: Target
-    slot: str | None
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a rollout is done; times in seconds. Without `shadow` nothing is compared: the server before may be dead."""
-
-    root: Path
-    gateway_file: Path
-    trusted_keys: Path
-    bin_dir: Path
-    shadow: Path | None
-    max_disagreement: float
-    start_timeout_s: float
-    watch_s: float
-    drain_s: float
-    keep_hot: bool
+class NotFreedError(RuntimeError):
+    """The new server serves; the old one goes on running."""
 
 
 class Rollout:
     """One project's slots, gateway and record of what served before.
+
+    The switch of the gateway is the point of no return. Until the new server has been watched, any failure goes back to
+    the old one; afterwards nothing touches the new one. The server that the gateway's settings name is never stopped.
 
     Args:
         options: how it is done.
@@ -103,82 +76,202 @@ class Rollout:
 
         Raises:
             RolloutError, or one of `REFUSALS`: nothing has changed for callers.
+            NotFreedError: it serves, and the old server could not be stopped.
         """
-        options, current, previous = self._options, self._current(), self._previous()
-        kept = [place for place in (current, previous) if place is not None]
-        name = next(name for name in NAMES if name not in {place.slot for place in kept})
-        ports = {place.target.address(key).port for place in kept for key in ADDRESS_KEYS}
-        slot, verified = fill_slot(options.root, name, archive, options.trusted_keys, ports)
-        self._say(f"{archive}: model {verified.model_version}, as signed by {verified.key_name}; starting it ({name})")
-        try:
-            slot.start(options.bin_dir, options.start_timeout_s)
-            self._prove(slot.settings.inference.port, slot.golden)
-            if options.shadow is not None:
-                self._shadow(current, slot, read_sample(options.shadow))
-            self._move(current, self._place(name))
-        except BaseException:
-            self._abandon(slot)
-            raise
+        options = self._options
+        with locked(options.root / LOCK):
+            self._recover()
+            current, previous = self._current(), self._previous()
+            kept = [place for place in (current, previous) if place is not None]
+            name = self._free_name({place.slot for place in kept})
+            self._stop_idle(name)
+            ports = {port for place in kept for port in place.target.local_ports()}
+            slot, verified = fill_slot(options.root, name, archive, options.trusted_keys, ports)
+            self._say(
+                f"{archive}: model {verified.model_version}, as signed by {verified.key_name}; starting it ({name})"
+            )
+            try:
+                slot.start(options.bin_dir, options.start_timeout_s)
+                new = self._place(name)
+                self._prove(new.target)
+                if options.shadow is not None:
+                    self._shadow(current, new, read_sample(options.shadow))
+            except BaseException:
+                self._abandon(slot)
+                raise
+            self._move(current, new, slot)
 
     def rollback(self) -> None:
         """Serve what served before.
 
         Raises:
             RolloutError, or one of `REFUSALS`: nothing has changed for callers.
+            NotFreedError: it serves, and the other server could not be stopped.
         """
-        options, previous = self._options, self._previous()
-        if previous is None:
-            raise RolloutError("nothing served before; expected a promote first")
-        slot = self._slot(previous.slot) if previous.slot is not None else None
-        try:
-            if slot is not None:
-                verify_archive(slot.folder / ARCHIVE, options.trusted_keys)
-                slot.start(options.bin_dir, options.start_timeout_s)
-            self._prove(previous.target.address("server_rest").port, options.root / previous.target.golden_file)
-            self._move(self._current(), previous)
-        except BaseException:
-            if slot is not None:
-                self._abandon(slot)
-            raise
+        options = self._options
+        with locked(options.root / LOCK):
+            self._recover()
+            current, previous = self._current(), self._previous()
+            if previous is None:
+                raise RolloutError("nothing served before; expected a promote first")
+            if previous.target == current.target or (previous.slot and previous.slot == current.slot):
+                raise RolloutError("what served before serves already")
+            slot = self._slot(previous.slot) if previous.slot is not None else None
+            try:
+                if slot is not None:
+                    verify_archive(slot.folder / ARCHIVE, options.trusted_keys)
+                    slot.start(options.bin_dir, options.start_timeout_s)
+                self._prove(previous.target)
+            except BaseException:
+                if slot is not None:
+                    self._abandon(slot)
+                raise
+            self._move(current, previous, slot)
 
     def status(self) -> bool:
         """Say what serves and what served before; return whether the first answers right."""
         right = self._describe("serves", self._current())
-        previous = self._previous()
-        if previous is not None:
-            self._describe("before", previous)
+        record = read_record(self._options.root)
+        if record.change is not None:
+            self._say("a rollout runs, or was interrupted; the next promote or rollback settles it")
+        if record.previous is not None:
+            self._describe("before", record.previous)
         return right
 
-    def _move(self, current: Place, new: Place) -> None:
+    def start(self) -> None:
+        """Start the server that the gateway names, where a rollout made it."""
+        with locked(self._options.root / LOCK):
+            current = self._current()
+            if current.slot is None:
+                raise RolloutError(f"{current.target.server_rest} is of no slot here; start it yourself: make serve")
+            self._slot(current.slot).start(self._options.bin_dir, self._options.start_timeout_s)
+            self._say(f"{current.slot} runs on {current.target.server_rest}")
+
+    def stop(self) -> None:
+        """Stop the server of every slot; the gateway's settings stay."""
+        with locked(self._options.root / LOCK):
+            for name in NAMES:
+                slot = self._slot(name)
+                if slot.process is not None or slot.supervisors:
+                    slot.stop()
+                    self._say(f"stopped the server of slot {name}")
+
+    def _recover(self) -> None:
+        """Settle a change that was killed in its middle.
+
+        Raises:
+            GatewaySwitchError: the gateway does not take its settings; both servers go on running.
+        """
+        record = read_record(self._options.root)
+        change = record.change
+        if change is None:
+            return
+        self._say("an earlier rollout was killed in its middle; settling it")
+        # nginx may not have been told of what is written, or not have heard it.
+        self._gateway.settle(self._options.drain_s)
+        if self._gateway.target() == change.new.target:
+            try:
+                self._prove(change.new.target)
+                record = Record(change.old)
+            except WRONG as error:
+                self._say(f"its new server does not answer right ({error})")
+                record = self._recover_old(record, change)
+        write_record(self._options.root, Record(record.previous))
+
+    def _recover_old(self, record: Record, change: Change) -> Record:
+        """Go back to the server before a change, where it answers right; return what to remember."""
+        try:
+            self._prove(change.old.target)
+        except WRONG as error:
+            self._say(f"neither does the one before ({error}); the gateway stays where it is")
+            return Record(change.old)
+        self._gateway.switch(change.old.target, self._options.drain_s)
+        self._say("the gateway asks the old one again")
+        return record
+
+    def _move(self, current: Place, new: Place, slot: Slot | None) -> None:
         """Point the gateway from one server to another, watch the new one, free the old one."""
         before = self._previous()
-        # First, so that a rollout which is killed in its middle leaves a way back.
-        self._save(current)
         try:
+            # First, so that a rollout which is killed in its middle leaves a way back.
+            self._announce(before, current, new)
             old_workers = self._gateway.switch(new.target, self._options.drain_s)
             self._say("the gateway asks the new server; watching it")
             self._watch(new)
-        except GatewaySwitchError:
-            self._save(before)
-            raise
-        except (WrongAnswersError, OSError, http.client.HTTPException) as error:
-            self._gateway.switch(current.target, self._options.drain_s)
-            self._save(before)
+            self._save(current)
+        except BaseException as error:
+            self._go_back(current, before, slot, error)
+        try:
+            self._free(current, old_workers)
+        except BaseException as error:
+            raise NotFreedError(
+                f"the new server serves; the one before goes on running ({type(error).__name__}: {error}); "
+                "stop it when it has nothing to answer, or go back: rollback"
+            ) from error
+
+    def _go_back(self, current: Place, before: Place | None, slot: Slot | None, error: BaseException) -> NoReturn:
+        """Undo a switch that failed or was interrupted; raise what is to be told."""
+        if isinstance(error, GatewayUnsettledError):
+            raise error
+        has_switched = self._gateway.target() != current.target
+        if has_switched:
+            try:
+                self._gateway.switch(current.target, self._options.drain_s)
+            except (GatewaySwitchError, OSError) as second:
+                raise GatewayUnsettledError(f"{error}; then, on the way back: {second}") from error
+        if slot is not None:
+            self._abandon(slot)
+        self._save(before)
+        if has_switched and isinstance(error, WRONG):
             raise RolloutError(
                 f"the new server failed after the switch ({error}); the gateway asks the old one again"
             ) from error
-        self._free(current, old_workers)
+        raise error
 
     def _abandon(self, slot: Slot) -> None:
         """Stop a server that is not to serve, when what the gateway may have begun with it has ended."""
-        if slot.process is not None:
-            wait_until_idle([], slot.process, _ports(self._place(slot.folder.name)), self._options.drain_s)
+        if self._serves(slot):
+            self._say("the gateway asks this server; it goes on running")
+            return
+        place = self._place_or_none(slot.folder.name)
+        if place is not None and slot.process is not None:
+            wait_until_idle([], slot.process, _ports(place), self._options.drain_s)
         slot.stop()
+
+    def _stop_idle(self, name: str) -> None:
+        """Stop what an earlier rollout left in a slot that is needed.
+
+        Raises:
+            RolloutError: it is asked for predictions.
+        """
+        slot = self._slot(name)
+        if slot.process is None and not slot.supervisors:
+            return
+        place = self._place_or_none(name)
+        ports = _ports(place) if place else set()
+        if not wait_until_idle([], slot.process, ports, self._options.drain_s):
+            raise RolloutError(f"the server of slot {name} is asked for predictions; it goes on running: who asks it?")
+        slot.stop()
+
+    def _free_name(self, kept: set[str | None]) -> str:
+        for name in NAMES:
+            if name not in kept and not self._serves(self._slot(name)):
+                return name
+        raise RolloutError(f"each of the slots {', '.join(NAMES)} is needed; see: python scripts/rollout.py status")
+
+    def _serves(self, slot: Slot) -> bool:
+        """Tell whether the gateway's settings name the server of a slot, however they write its address."""
+        ports = self._gateway.target().local_ports()
+        place = self._place_or_none(slot.folder.name)
+        if place is not None and ports & place.target.local_ports():
+            return True
+        process = slot.process
+        return process is not None and any((one := holder(port)) and one.pid == process.pid for port in ports)
 
     def _watch(self, place: Place) -> None:
         end = time.monotonic() + self._options.watch_s
         while True:
-            self._prove(place.target.address("server_rest").port, self._options.root / place.target.golden_file, False)
+            self._prove(place.target, aloud=False)
             if time.monotonic() >= end:
                 return
             time.sleep(min(1.0, max(0.0, end - time.monotonic())))
@@ -196,8 +289,8 @@ class Rollout:
             self._slot(place.slot).stop()
             self._say(f"the server before was idle and is stopped; its archive stays in {SLOTS / place.slot}")
 
-    def _shadow(self, current: Place, slot: Slot, texts: list[str]) -> None:
-        difference = compare(current.target.address("server_rest"), slot.settings.inference, texts)
+    def _shadow(self, current: Place, new: Place, texts: list[str]) -> None:
+        difference = compare(current.target.address("server_rest"), new.target.address("server_rest"), texts)
         self._say(difference.line())
         if difference.share > self._options.max_disagreement:
             raise RolloutError(
@@ -205,16 +298,15 @@ class Rollout:
                 f"{self._options.max_disagreement:.1%}; look at them, or allow more: --max-disagreement"
             )
 
-    def _prove(self, port: int, golden: Path, aloud: bool = True) -> None:
-        address = Target(f"127.0.0.1:{port}", "", "", "").address("server_rest")
-        count = check_golden(address, golden)
+    def _prove(self, target: Target, aloud: bool = True) -> None:
+        count = check_golden(target.address("server_rest"), self._options.root / target.golden_file)
         if aloud:
             self._say(f"{count} golden tweets answered right")
 
     def _current(self) -> Place:
         target = self._gateway.target()
         for name in NAMES:
-            if (self._slot(name).folder / ARCHIVE).is_file() and self._place(name).target == target:
+            if self._serves(self._slot(name)):
                 return Place(target, name)
         return Place(target, None)
 
@@ -226,25 +318,24 @@ class Rollout:
         )
         return Place(Target(rest, management, grpc, str(slot.golden)), name)
 
+    def _place_or_none(self, name: str) -> Place | None:
+        """Return the place of a slot; None for one that was never filled, or not to its end."""
+        try:
+            return self._place(name)
+        except SettingsError:
+            return None
+
     def _slot(self, name: str) -> Slot:
-        return Slot((self._options.root / SLOTS / name).resolve())
+        return slot_of(self._options.root, name)
 
     def _previous(self) -> Place | None:
-        try:
-            record = json.loads((self._options.root / STATE).read_text(encoding="utf-8"))["previous"]
-            return Place(Target(**record["target"]), record["slot"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise RolloutError(f"{STATE} is broken ({error}); remove it") from error
+        return read_record(self._options.root).previous
+
+    def _announce(self, previous: Place | None, old: Place, new: Place) -> None:
+        write_record(self._options.root, Record(previous, Change(old, new)))
 
     def _save(self, previous: Place | None) -> None:
-        path = self._options.root / STATE
-        path.parent.mkdir(exist_ok=True)
-        if previous is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_text(json.dumps({"previous": asdict(previous)}, indent=1) + "\n", encoding="utf-8")
+        write_record(self._options.root, Record(previous))
 
     def _describe(self, word: str, place: Place) -> bool:
         where = f"{place.slot or 'a server not started here'} on {place.target.server_rest}"
@@ -266,59 +357,47 @@ def _ports(place: Place) -> set[int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status (0 done, 1 refused or rolled back)."""
-    parsed = _parser().parse_args(arguments)
-    root = parsed.root.resolve()
-    options = Options(
-        root,
-        (parsed.settings or root / GATEWAY_SETTINGS).resolve(),
-        parsed.trusted_keys or root / TRUSTED_KEYS,
-        BIN_DIR,
-        None if parsed.no_shadow else parsed.shadow or ROOT / SAMPLE,
-        parsed.max_disagreement,
-        parsed.start_timeout_s,
-        parsed.watch_s,
-        parsed.drain_s,
-        parsed.keep_hot,
-    )
+    parsed, options = read_options(arguments)
     rollout = Rollout(options, lambda line: print(line, flush=True))
+    commands = {"rollback": rollout.rollback, "start": rollout.start, "stop": rollout.stop}
+    previous = {number: signal.signal(number, _interrupt_once) for number in INTERRUPTS}
     try:
+        if parsed.command in ("promote", "rollback", "start"):
+            require_own_protocol({}, options.root)
         if parsed.command == "status":
             return 0 if rollout.status() else 1
-        if parsed.command == "rollback":
-            rollout.rollback()
-        else:
+        if parsed.command == "promote":
             rollout.promote(parsed.archive)
+        else:
+            commands[parsed.command]()
+    except NotFreedError as error:
+        print(f"{parsed.command}: warning: {error}", file=sys.stderr)
+        return NOT_FREED
+    except GatewayUnsettledError as error:
+        print(
+            f"{parsed.command}: {error}. The gateway may ask the old server or the new one, and both go on running; "
+            "look at the gateway, then: promote or rollback, which settle it",
+            file=sys.stderr,
+        )
+        return 1
     except (RolloutError, *REFUSALS) as error:
         print(f"{parsed.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{parsed.command}: interrupted; the gateway asks the server that it asked before", file=sys.stderr)
+        return 130
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", type=Path, default=ROOT, help="the project (default: %(default)s)")
-    parser.add_argument("--settings", type=Path, help="the gateway's settings (default: deploy/gateway/gateway.yaml)")
-    parser.add_argument("--trusted-keys", type=Path, help="folder of public keys (default: .keys/trusted)")
-    parser.add_argument("--shadow", type=Path, help="tweets to compare, one a line (default: those of the load test)")
-    parser.add_argument(
-        "--max-disagreement", type=float, default=0.05, help="share of other labels (default: %(default)s)"
-    )
-    parser.add_argument("--start-timeout-s", type=float, default=120.0, help="default: %(default)s")
-    parser.add_argument(
-        "--watch-s", type=float, default=5.0, help="golden tweets after the switch (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--drain-s", type=float, default=60.0, help="limit for the old to fall idle (default: %(default)s)"
-    )
-    parser.add_argument("--keep-hot", action="store_true", help="leave the old server running, for a faster rollback")
-    parser.add_argument("--no-shadow", action="store_true", help="compare nothing, where the server before is dead")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("promote", help="serve another archive").add_argument("archive", type=Path)
-    commands.add_parser("rollback", help="serve what served before")
-    commands.add_parser("status", help="say what serves and what served before")
-    return parser
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Begin to go back; a second signal does not disturb that. A kill is settled by the next command."""
+    for other in INTERRUPTS:
+        signal.signal(other, signal.SIG_IGN)
+    print("interrupted; leaving things in order", file=sys.stderr, flush=True)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

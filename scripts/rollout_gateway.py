@@ -8,29 +8,33 @@ Source: nginx, "Controlling nginx", changing configuration.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
-import os
-import re
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 import yaml
 
+from gateway_settings import TARGET_ADDRESSES, TARGET_FILE
+from server_lock import write_whole
 from server_settings import Address
 
 RECORD = "gateway.json"  # in the gateway's run folder; scripts/gateway.py writes it
 RELOAD_TIMEOUT_S = 120
 POLL_S = 0.1
-ADDRESS_KEYS = ("server_rest", "server_management", "server_grpc")
 
 
 class GatewaySwitchError(RuntimeError):
-    """The gateway could not be switched; its settings are as before."""
+    """The gateway could not be switched; it asks the server that it asked before."""
+
+
+class GatewayUnsettledError(RuntimeError):
+    """The gateway may ask the old server or the new one: neither may be stopped."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,27 @@ class Target:
     golden_file: str
 
     def address(self, key: str) -> Address:
-        """Return one of the three addresses."""
+        """Return one of the three addresses.
+
+        Raises:
+            ValueError: it is no HOST:PORT.
+        """
         host, _, port = str(getattr(self, key)).rpartition(":")
-        return Address(key, host, int(port))
+        if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) < 1 << 16:
+            raise ValueError(f"{key} is {getattr(self, key)!r}; expected HOST:PORT")
+        return Address(key, host.strip("[]"), int(port))
+
+    def local_ports(self) -> set[int]:
+        """Return the ports of those addresses that this machine answers, however its name is written."""
+        found = (self.address(key) for key in TARGET_ADDRESSES)
+        return {address.port for address in found if _is_this_machine(address.host)}
 
 
 class Gateway:
     """The gateway of one settings file.
 
     Args:
-        file: gateway.yaml.
+        file: gateway.yaml; it is read and never written.
         root: relative paths in it start here.
     """
 
@@ -73,14 +88,21 @@ class Gateway:
         Raises:
             GatewaySwitchError: the settings cannot be read.
         """
-        values = self._values()
+        override = self._override()
         try:
-            return Target(*(str(values[key]) for key in (*ADDRESS_KEYS, "golden_file")))
-        except KeyError as missing:
-            raise GatewaySwitchError(f"{self._file} has no {missing}; expected {ADDRESS_KEYS}, golden_file") from None
+            values = self._values() if override is None else json.loads(override)
+            target = Target(*(str(values[key]) for key in (*TARGET_ADDRESSES, "golden_file")))
+            for key in TARGET_ADDRESSES:
+                target.address(key)
+        except (KeyError, ValueError, TypeError) as wrong:
+            where = self._file if override is None else self._run_folder / TARGET_FILE
+            raise GatewaySwitchError(
+                f"{where} names no server ({wrong}); expected {', '.join(TARGET_ADDRESSES)} and golden_file"
+            ) from None
+        return target
 
     def switch(self, target: Target, timeout_s: float) -> list[psutil.Process]:
-        """Write another target into the settings, and return when new workers of nginx have taken over.
+        """Point the gateway to another server, and return when new workers of nginx have taken over.
 
         Args:
             target: where requests shall go.
@@ -90,51 +112,90 @@ class Gateway:
             The workers of before; they may still answer what they have begun.
 
         Raises:
-            GatewaySwitchError: no gateway runs, or it does not take the settings; the old ones are written back.
+            GatewaySwitchError: no gateway runs, or it does not take the settings; it asks the old server.
+            GatewayUnsettledError: the same, and it could not be told to ask the old server again.
         """
-        before, old = self._file.read_text(encoding="utf-8"), self._workers()
+        before, old = self._override(), self._workers()
         if not old:
             raise GatewaySwitchError("no gateway runs with these settings; start it: python scripts/gateway.py start")
-        self._write(_with_target(before, target))
+        has_reloaded = False
         try:
-            self._reload()
-            self._wait_for_new(old, timeout_s)
-        except GatewaySwitchError:
-            self._write(before)
-            # What it took of the new settings, it gives up for the old ones.
-            with contextlib.suppress(GatewaySwitchError):
-                self._reload()
+            self._write(json.dumps(asdict(target), indent=1) + "\n")
+            has_reloaded = True
+            self._settle(old, timeout_s)
+        except BaseException as error:
+            try:
+                self._write(before)
+                if has_reloaded:
+                    self._settle(self._workers(), timeout_s)
+            except (GatewaySwitchError, OSError) as second:
+                raise GatewayUnsettledError(f"{error}; then, on the way back: {second}") from error
             raise
         return old
+
+    def settle(self, timeout_s: float) -> None:
+        """Make a gateway that runs ask the server that its settings name.
+
+        Raises:
+            GatewaySwitchError: it does not take its settings.
+        """
+        old = self._workers()
+        if old:
+            self._settle(old, timeout_s)
+
+    def _settle(self, old: list[psutil.Process], timeout_s: float) -> None:
+        self._reload()
+        self._wait_for_new(old, timeout_s)
 
     def _values(self) -> dict[str, object]:
         try:
             values = yaml.safe_load(self._file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise GatewaySwitchError(f"{self._file} cannot be read ({error})") from None
         if not isinstance(values, dict):
             raise GatewaySwitchError(f"{self._file} holds no keys and values")
         return values
 
-    def _write(self, text: str) -> None:
+    @property
+    def _run_folder(self) -> Path:
+        return self._root / str(self._values().get("run_folder", ""))
+
+    def _override(self) -> str | None:
+        try:
+            return (self._run_folder / TARGET_FILE).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise GatewaySwitchError(f"{self._run_folder / TARGET_FILE} cannot be read ({error})") from None
+
+    def _write(self, text: str | None) -> None:
         # At once, or not: the gateway's supervisor may read it at any time.
-        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).chmod(self._file.stat().st_mode & 0o777)
-        os.replace(file.name, self._file)
+        if text is None:
+            (self._run_folder / TARGET_FILE).unlink(missing_ok=True)
+        else:
+            write_whole(self._run_folder / TARGET_FILE, text)
 
     def _reload(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("gateway.py"))]
         command += ["--settings", str(self._file), "--root", str(self._root), "reload"]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=RELOAD_TIMEOUT_S, check=False)
+        try:
+            result = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=RELOAD_TIMEOUT_S,
+                check=False,
+                start_new_session=True,  # Ctrl-C in the terminal is for the rollout alone
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise GatewaySwitchError(f"the gateway cannot be told of its new settings ({error})") from error
         if result.returncode != 0:
             raise GatewaySwitchError(f"the gateway does not take its new settings: {result.stderr.strip()[-500:]}")
 
     def _workers(self) -> list[psutil.Process]:
         """Return nginx's workers that take new connections."""
-        folder = self._root / str(self._values().get("run_folder", ""))
         try:
-            supervisor = psutil.Process(json.loads((folder / RECORD).read_text(encoding="utf-8"))["pid"])
+            supervisor = psutil.Process(json.loads((self._run_folder / RECORD).read_text(encoding="utf-8"))["pid"])
             return [child for child in supervisor.children(recursive=True) if _takes_connections(child)]
         except (OSError, ValueError, LookupError, TypeError, psutil.Error):
             return []
@@ -192,10 +253,22 @@ def _is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def _with_target(text: str, target: Target) -> str:
-    """Put other values into the lines of four keys, and leave every comment where it is."""
-    for key, value in vars(target).items():
-        text, count = re.subn(rf"^{key}:[^#\n]*", f"{key}: {value}  ", text, count=1, flags=re.MULTILINE)
-        if count != 1:
-            raise GatewaySwitchError(f"the gateway's settings have no line that begins with {key}:")
-    return text
+def _is_this_machine(host: str) -> bool:
+    """Tell whether a host, by name or number, is this machine; where that cannot be found out, it may be."""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return True
+    return any(_is_own_address(str(address)) for address in found)
+
+
+def _is_own_address(address: str) -> bool:
+    number = ipaddress.ip_address(address.partition("%")[0])
+    if number.is_loopback or number.is_unspecified:
+        return True
+    with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET) as own:
+        try:
+            own.bind((address, 0))
+        except OSError:
+            return False
+    return True

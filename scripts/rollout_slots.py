@@ -1,14 +1,15 @@
 """A slot: a folder with one verified archive and the TorchServe that serves it, beside others.
 
 Two TorchServes clash over five ports, a temporary folder and the logs below the working directory; a slot has its own.
+Each slot's server runs under scripts/supervise.py, which starts it again when it dies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +17,28 @@ from pathlib import Path
 
 import psutil
 
-from archive_signature import Verified, verify_archive
+from archive_signature import TRUSTED_KEYS, Verified, verify_archive
 from golden_answers import loaded_workers
-from server_process import PID_FILE, START_COMMAND, ServerError, is_free, is_torchserve, server_environment, stop
-from server_settings import ARCHIVE, CLASSES, CONFIG, GOLDEN, LOGGING, Address, Settings, SettingsError, read_settings
+from server_process import ServerError, is_free, server_environment, servers_of, stop
+from server_settings import (
+    ARCHIVE,
+    CLASSES,
+    CONFIG,
+    GOLDEN,
+    GRPC_HOSTS,
+    LOGGING,
+    OPEN_INFERENCE,
+    Address,
+    Settings,
+    SettingsError,
+    read_settings,
+)
+from server_temporary import make_private_folder, private_path, remove_private_folder
 
 SLOTS = Path(".run/slots")
+NAMES = ("blue", "green", "grey")  # what serves, what served before, and room for the next
+SUPERVISE = Path(__file__).with_name("supervise.py")
+CONSOLE = "console.log"
 BESIDE = (".mar", ".manifest.json", ".manifest.sig", ".golden.json")
 PORT_KEYS = (
     "inference_address",
@@ -33,7 +50,7 @@ PORT_KEYS = (
 PORT_STEP = 100
 PORT_TRIES = 50
 POLL_S = 0.2
-LAUNCH_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 40.0  # the supervisor gives Java 20 s
 
 
 @dataclass(frozen=True)
@@ -59,19 +76,23 @@ class Slot:
     @property
     def process(self) -> psutil.Process | None:
         """Return the server that runs from it, or None."""
-        try:
-            process = psutil.Process(int((self._temporary / PID_FILE).read_text(encoding="utf-8")))
-            return process if is_torchserve(process) and Path(process.cwd()) == self.folder else None
-        except (OSError, ValueError, psutil.Error):
-            return None
+        return next(iter(servers_of(self.folder)), None)
+
+    @property
+    def supervisors(self) -> list[psutil.Process]:
+        """Return the programs that start its server again when it dies: one, or none."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                names = {Path(word).name for word in process.cmdline()[:3]}
+                if SUPERVISE.name in names and Path(process.cwd()) == self.folder and process.is_running():
+                    found.append(process)
+        return found
 
     @property
     def _temporary(self) -> Path:
-        """Sockets of workers lie in it; a path below the slot may be too long for them."""
-        try:
-            return Path((self.folder / "temporary").read_text(encoding="utf-8").strip())
-        except OSError:
-            return self.folder / "none"
+        """Return its private temporary folder: computed, so that no damaged file can name another one."""
+        return private_path(self.folder)
 
     def start(self, bin_dir: Path, timeout_s: float) -> None:
         """Start the server and wait until all its workers have loaded its model: it takes over the whole load.
@@ -79,59 +100,93 @@ class Slot:
         Raises:
             ServerError: it does not come up; the reason is in the slot's logs.
         """
-        if self.process is None:
+        if self.process is None and not self.supervisors:
             self._launch(bin_dir)
         deadline = time.monotonic() + timeout_s
         while not loaded_workers(self.settings.management).is_complete:
-            if self.process is None or time.monotonic() > deadline:
-                raise ServerError(f"the server in {self.folder} does not load its model; see {self.folder}/logs")
+            if time.monotonic() > deadline or (self.process is None and not self.supervisors):
+                raise ServerError(
+                    f"the server in {self.folder} does not load its model ({self._last_line()}); see {self.folder}/logs"
+                )
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """Stop the server if it runs, and remove its temporary folder."""
-        process = self.process
-        if process is not None:
-            stop(self.folder, process, self.settings.addresses)
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        """Stop the server if it runs, and remove its temporary folder.
+
+        Raises:
+            ServerError: it does not end, or something else has its ports now.
+        """
+        supervisors = self.supervisors
+        for process in supervisors:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        for process in psutil.wait_procs(supervisors, STOP_TIMEOUT_S)[1]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        for process in servers_of(self.folder):  # one whose supervisor was killed
+            stop(self.folder, process, ())
+        remove_private_folder(self.folder)
 
     def _launch(self, bin_dir: Path) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        temporary = tempfile.mkdtemp(prefix="ts-")
-        (self.folder / "temporary").write_text(temporary, encoding="utf-8")
-        variables = server_environment({**os.environ, "TMPDIR": temporary, "TEMP": temporary}, bin_dir)
-        with (self.folder / "console.log").open("wb") as console:
-            result = subprocess.run(
-                [str(bin_dir / "torchserve"), *START_COMMAND.split()],
+        make_private_folder(self.folder)  # fails here, where the reason is seen
+        with (self.folder / CONSOLE).open("wb") as console:
+            subprocess.Popen(
+                [str(bin_dir / "python"), str(SUPERVISE), "--folder", str(self.folder)],
                 cwd=self.folder,
-                env=variables,
+                env=server_environment(os.environ, bin_dir),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,  # it outlives this program and its terminal
-                timeout=LAUNCH_TIMEOUT_S,
-                check=False,
             )
-        if result.returncode or self.process is None:
-            raise ServerError(f"TorchServe did not start in {self.folder}; see {self.folder}/console.log")
+
+    def _last_line(self) -> str:
+        try:
+            lines = (self.folder / CONSOLE).read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            return "no output"
+        return next((line for line in reversed(lines) if line.strip()), "no output")[-300:]
+
+
+def slot_of(root: Path, name: str) -> Slot:
+    """Return a slot of a project.
+
+    Raises:
+        SettingsError: what is there is a link or of another user, so nothing in it may be replaced.
+    """
+    folder = root.resolve() / SLOTS / name
+    for path in (folder.parent, folder):
+        if path.is_symlink() or (path.exists() and path.stat().st_uid != os.geteuid()):
+            raise SettingsError(
+                f"{path} is a link or belongs to another user; expected a folder of this user; remove it"
+            )
+    return Slot(folder)
 
 
 def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: Iterable[int]) -> tuple[Slot, Verified]:
-    """Make a slot anew for an archive.
+    """Make a slot for an archive; its server must have been stopped.
 
     Args:
         root: the project; its settings, classes and logging are taken.
-        name: of the slot; what lies there is replaced, a server in it is stopped first.
+        name: of the slot; what is there is replaced.
         archive: with what lies beside it. The copy is verified, so that nobody changes it in between.
         trusted_keys: folder of public keys.
         taken: ports that other servers have, whether they run or not.
 
     Raises:
         ArchiveRefusedError: the archive must not be served.
+        ServerError: a server runs from the slot.
         SettingsError: a file is missing, or no ports are free.
     """
-    slot = Slot((root / SLOTS / name).resolve())
-    slot.stop()
-    shutil.rmtree(slot.folder, ignore_errors=True)
+    slot = slot_of(root, name)
+    if archive.resolve().is_relative_to(slot.folder):
+        raise SettingsError(f"{archive} is in the slot that would be replaced; copy it to another folder first")
+    if slot.process is not None or slot.supervisors:
+        raise ServerError(
+            f"a server runs from {slot.folder}; it is not replaced; see: python scripts/rollout.py status"
+        )
+    if slot.folder.exists():
+        shutil.rmtree(slot.folder)
     store = slot.folder / ARCHIVE.parent
     store.mkdir(parents=True)
     for suffix in BESIDE:
@@ -146,11 +201,13 @@ def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: I
     links = {CLASSES: CLASSES, Path("io"): CLASSES / "io", Path("org"): CLASSES / "org", LOGGING: LOGGING}
     for link, original in links.items():
         (slot.folder / link).symlink_to((root / original).resolve())
-    (slot.folder / CONFIG).write_text(_config(root, set(taken)), encoding="utf-8")
+    (slot.folder / TRUSTED_KEYS).parent.mkdir()
+    (slot.folder / TRUSTED_KEYS).symlink_to(trusted_keys.resolve())
+    (slot.folder / CONFIG).write_bytes(_config(root, set(taken)))
     return slot, verified
 
 
-def _config(root: Path, taken: set[int]) -> str:
+def _config(root: Path, taken: set[int]) -> bytes:
     """Return the project's settings on other ports."""
     base = [address.port for address in read_settings(root).addresses]
     for step in range(1, PORT_TRIES + 1):
@@ -163,8 +220,8 @@ def _config(root: Path, taken: set[int]) -> str:
             break
     else:
         raise SettingsError(f"no five free ports at a distance of {PORT_STEP} above those of {CONFIG}; stop something")
-    lines = (root / CONFIG).read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if line.partition("=")[0].strip() not in PORT_KEYS]
     rest = [f"{key}=http://127.0.0.1:{port}" for key, port in zip(PORT_KEYS[:3], ports[:3], strict=True)]
     grpc = [f"{key}={port}" for key, port in zip(PORT_KEYS[3:], ports[3:], strict=True)]
-    return "\n".join([*kept, "# of this slot", *rest, *grpc]) + "\n"
+    own = [*rest, *grpc, *(f"{key}=127.0.0.1" for key in GRPC_HOSTS.values()), f"{OPEN_INFERENCE.lower()}=false"]
+    # Of a key that comes twice the last counts. The empty lines end a last line that goes on.
+    return (root / CONFIG).read_bytes() + "\n".join(["", "", "# of this slot", *own, ""]).encode()

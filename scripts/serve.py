@@ -20,21 +20,24 @@ from doctor import examine
 from doctor_findings import ERROR
 from golden_answers import WrongAnswersError, ask_as_curl, check_golden, is_loaded, loaded_workers
 from java_runtime import JavaError
+from server_lock import LockedError, locked
 from server_log import StartLog
 from server_process import (
     CONSOLE,
+    START_LOCK,
     ServerError,
     belongs_to,
     describe,
     is_torchserve,
     launch,
+    own_environment,
     require_room,
     running_server,
-    server_environment,
+    servers_of,
     stop,
     temporary_folder_owner,
 )
-from server_settings import GOLDEN, Settings, SettingsError, fingerprint, read_settings
+from server_settings import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
@@ -56,12 +59,21 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Pat
     parser.add_argument("command", choices=("start", "status", "stop"))
     parser.add_argument("--timeout-s", type=float, default=120.0, help="limit for a start (default: %(default)s)")
     options = parser.parse_args(arguments)
+    if sys.platform != "linux":
+        print(
+            f"{options.command}: this is {sys.platform}; expected Linux: use a container or a Linux machine",
+            file=sys.stderr,
+        )
+        return 1
     try:
         settings = read_settings(root)
         if options.command == "start":
-            return start(root, bin_dir, settings, options.timeout_s)
+            require_own_protocol(os.environ, root)
+            # A second start waits for the first, and then finds its server.
+            with locked(root / START_LOCK, options.timeout_s):
+                return start(root, bin_dir, settings, options.timeout_s)
         return status(root, settings) if options.command == "status" else stop_own(root, settings)
-    except (ServerError, SettingsError, WrongAnswersError, JavaError) as error:
+    except (ServerError, SettingsError, WrongAnswersError, JavaError, LockedError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 1
     except (OSError, http.client.HTTPException) as error:
@@ -85,24 +97,23 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
     require_room(root, settings.addresses)
     if "TS_CONFIG_FILE" in os.environ:
         print("TS_CONFIG_FILE is set and not used: make serve reads config.properties", file=sys.stderr)
-    variables = server_environment(os.environ, bin_dir)
+    variables = own_environment(os.environ, bin_dir, root)
     _require_health(root, bin_dir)
     log = StartLog(root, CONSOLE, variables)
     # `make` and terminals end a program with these; the server must not be left half started.
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     process = None
     try:
         process = launch(root, bin_dir, variables, wanted)
         _wait_until_loaded(process, settings, log, began + timeout_s)
         report = _report(root, settings, f"ready in {time.monotonic() - began:.1f} s (pid {process.pid})")
     except BaseException:
-        # Interrupted between its start and its record: nobody else had the temporary folder a moment ago.
-        process = process or temporary_folder_owner()
-        if process is not None:
+        if process is not None:  # else `launch` has ended what it started
             stop(root, process, settings.addresses)
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     _say(report)
     return 0
 
@@ -177,8 +188,7 @@ def _say(report: str) -> None:
 
 def status(root: Path, settings: Settings) -> int:
     """Tell whether a server answers right; 0 when it does, started here or by hand."""
-    found = running_server(root)
-    owner = found[1] if found else temporary_folder_owner()
+    owner = next(iter(servers_of(root)), None)
     if owner is None and not is_loaded(settings.management):
         print("no server runs; start one: make serve", file=sys.stderr)
         return 1
@@ -191,19 +201,19 @@ def status(root: Path, settings: Settings) -> int:
 
 def stop_own(root: Path, settings: Settings) -> int:
     """Stop the server of this folder, started by `make serve` or by hand; return the exit status."""
-    found = running_server(root)
-    if found:
-        stop(root, found[1], settings.addresses)
-        print(f"stopped {found[1].pid}")
+    recorded = running_server(root)
+    own = servers_of(root)
+    for process in own:
+        stop(root, process, settings.addresses)
+        by_hand = "" if recorded and recorded[1] == process else ", which was started by hand"
+        print(f"stopped {process.pid}{by_hand}")
+    if own:
         return 0
     other = temporary_folder_owner()
-    if other is None:
-        print("no server runs")
-    elif belongs_to(root, other):
-        stop(root, other, settings.addresses)
-        print(f"stopped {other.pid}, which was started by hand")
-    else:
+    if other is not None and not belongs_to(root, other):
         print(f"no server of this folder runs; {describe(other)} is left alone")
+    else:
+        print("no server runs")
     return 0
 
 

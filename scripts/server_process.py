@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,19 +16,21 @@ from pathlib import Path
 import psutil
 
 from java_runtime import find_java
-from server_settings import Address
+from server_lock import write_whole
+from server_settings import OPEN_INFERENCE, Address
+from server_temporary import ServerError as ServerError  # others import it from here
+from server_temporary import make_private_folder, remove_private_folder, with_private_folder
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 PID_FILE = ".model_server.pid"  # in the temporary folder. Source: TorchServe 0.12, ts/model_server.py
 RECORD = Path(".run/server.json")
 CONSOLE = Path(".run/console.log")
+START_LOCK = Path(".run/serve.lock")
 STOP_TIMEOUT_S = 30.0
 ENDING_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 5.0
+KILL_ROUNDS = 3
 START_COMMAND = "--start --ncs --model-store model_store --models tweets.mar --ts-config config.properties"
-
-
-class ServerError(RuntimeError):
-    """The server cannot be started or stopped; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +38,28 @@ class Record:
     """What `start` leaves for `stop` and for the next `start`."""
 
     pid: int
-    created: float  # seconds since the epoch; with the pid it names one process for ever
     fingerprint: str
 
     def save(self, root: Path) -> None:
         """Write it under a root."""
-        (root / RECORD).parent.mkdir(exist_ok=True)
-        (root / RECORD).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        write_whole(root / RECORD, json.dumps(asdict(self)) + "\n")
 
 
 def running_server(root: Path) -> tuple[Record, psutil.Process] | None:
-    """Return the server that was started here and still runs; forget one that does not."""
+    """Return the server that was started here by `make serve` and still runs."""
     try:
         record = Record(**json.loads((root / RECORD).read_text(encoding="utf-8")))
         process = psutil.Process(record.pid)
-        # A pid is given again to another program after a while.
-        if abs(process.create_time() - record.created) < 1.0 and is_torchserve(process):
-            return record, process
     except (OSError, ValueError, TypeError, psutil.Error):
-        pass  # no record, a broken one, or of a process that is gone: nothing of ours runs
-    (root / RECORD).unlink(missing_ok=True)
-    return None
+        return None  # no record, a broken one, or of a process that has ended
+    # A pid is given again to another program after a while; the clock may have been set since. Its command and its
+    # folder tell it for sure.
+    return (record, process) if is_torchserve(process) and belongs_to(root, process) else None
+
+
+def servers_of(root: Path) -> list[psutil.Process]:
+    """Return every TorchServe that was started in a folder, by `make serve`, by hand or by a supervisor."""
+    return [process for process in psutil.process_iter() if is_torchserve(process) and belongs_to(root, process)]
 
 
 def is_torchserve(process: psutil.Process) -> bool:
@@ -76,10 +78,11 @@ def belongs_to(root: Path, process: psutil.Process) -> bool:
         return False
 
 
-def temporary_folder_owner() -> psutil.Process | None:
-    """Return the TorchServe that holds this temporary folder: a second one would mix up pid file and sockets."""
+def temporary_folder_owner(folder: Path | None = None) -> psutil.Process | None:
+    """Return the TorchServe whose pid file is in a temporary folder (default: the one that a start by hand uses)."""
     try:
-        process = psutil.Process(int(Path(tempfile.gettempdir(), PID_FILE).read_text(encoding="utf-8")))
+        file = Path(folder or tempfile.gettempdir(), PID_FILE)
+        process = psutil.Process(int(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, psutil.Error):
         return None
     return process if is_torchserve(process) else None
@@ -136,17 +139,10 @@ def require_room(root: Path, addresses: Iterable[Address]) -> None:
         addresses: where the server will listen.
 
     Raises:
-        ServerError: a port or the temporary folder is taken.
+        ServerError: a port is taken, or a server of this folder runs.
     """
-    owner = temporary_folder_owner()
-    if owner is not None and belongs_to(root, owner):
-        raise ServerError(f"{describe(owner)} was started by hand; stop it first: make stop")
-    if owner is not None:
-        raise ServerError(
-            f"{describe(owner)} uses the temporary folder {tempfile.gettempdir()}, and TorchServe needs one of its "
-            "own; stop that server (torchserve --stop), or take another folder: mkdir -p /tmp/ts2 && "
-            "TMPDIR=/tmp/ts2 make serve"
-        )
+    for own in servers_of(root):
+        raise ServerError(f"{describe(own)} was not started by `make serve`; stop it first: make stop")
     deadline = time.monotonic() + ENDING_TIMEOUT_S
     for address in addresses:
         # `torchserve --stop` returns before the server has ended.
@@ -170,45 +166,112 @@ def server_environment(environment: Mapping[str, str], bin_dir: Path) -> dict[st
         ServerError: there is no Java.
     """
     variables = {**environment, "PATH": os.pathsep.join((str(bin_dir), environment.get("PATH", "")))}
-    # It would win over --ts-config without a word.
-    variables.pop("TS_CONFIG_FILE", None)
+    # The first would win over --ts-config without a word, the second makes answers wrong.
+    for name in ("TS_CONFIG_FILE", OPEN_INFERENCE):
+        variables.pop(name, None)
     if "TMPDIR" in variables:
-        # The launcher reads TMPDIR, Java is told TEMP: the sockets of the workers belong beside the pid file.
+        # The launcher reads TMPDIR, Java is told TEMP: the sockets of the workers belong into the pid file's folder.
         variables.setdefault("TEMP", variables["TMPDIR"])
+    variables |= _locale(variables)
     if find_java(variables) is None:
         raise ServerError("there is no Java of version 11 or later; run `make setup`, which brings one")
     return variables
 
 
+def _locale(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a UTF-8 locale in place of C: with that Java finds no file below a folder with a non-ASCII letter."""
+    set_to = next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "C")
+    return {"LC_ALL": "C.UTF-8"} if set_to in ("C", "POSIX") else {}
+
+
+def own_environment(environment: Mapping[str, str], bin_dir: Path, root: Path) -> dict[str, str]:
+    """Return the variables of `server_environment` with a private temporary folder, which is made.
+
+    Raises:
+        ServerError: there is no Java, or the temporary folder is not private.
+    """
+    return with_private_folder(server_environment(environment, bin_dir), make_private_folder(root))
+
+
 def launch(root: Path, bin_dir: Path, variables: Mapping[str, str], fingerprint: str) -> psutil.Process:
     """Start TorchServe and record it; it may not answer yet.
 
+    Args:
+        root: the folder in which it is started.
+        bin_dir: programs of the virtual environment.
+        variables: of `own_environment`.
+        fingerprint: of what it serves.
+
     Raises:
-        ServerError: it did not start, with the last line that it printed.
+        ServerError: it did not start, with the last line that it printed. Nothing of it runs then.
     """
     console = root / CONSOLE
     console.parent.mkdir(exist_ok=True)
-    program = shutil.which("torchserve", path=str(bin_dir))
-    if program is None:
+    program = bin_dir / "torchserve"
+    if not program.is_file():
         raise ServerError(f"there is no torchserve in {bin_dir}; run `make setup`")
-    with console.open("wb") as output:
-        # Files for all three streams: the server outlives this program, and a pipe to it would never close.
-        result = subprocess.run(
-            [program, *START_COMMAND.split()],
-            cwd=root,
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for this program, which then stops the server
-            check=False,
-        )
-    process = temporary_folder_owner()
-    if result.returncode or process is None:
-        lines = console.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise ServerError(f"TorchServe did not start: {lines[-1] if lines else 'it printed nothing'} (see {CONSOLE})")
-    Record(process.pid, process.create_time(), fingerprint).save(root)
-    return process
+    # Of a server that has ended: the launcher would take another process of that number for it.
+    Path(variables["TMPDIR"], PID_FILE).unlink(missing_ok=True)
+    launcher = None
+    try:
+        with console.open("wb") as output:
+            # Files for all three streams: the server outlives this program, and a pipe to it would never close.
+            launcher = subprocess.Popen(
+                [str(program), *START_COMMAND.split()],
+                cwd=root,
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is for this program, which then stops the server
+            )
+            status = launcher.wait()
+        servers = [process for process in session(launcher.pid) if is_torchserve(process)]
+        if status or not servers:
+            lines = console.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ServerError(
+                f"TorchServe did not start: {lines[-1] if lines else 'it printed nothing'} (see {CONSOLE})"
+            )
+        Record(servers[0].pid, fingerprint).save(root)
+    except BaseException:
+        # Interrupted, or without a pid file: what was started is found by its session, and never anything else.
+        if launcher is not None:
+            end_session(launcher.pid, 0.0)
+        raise
+    return servers[0]
+
+
+def session(session_id: int) -> list[psutil.Process]:
+    """Return the living processes of a session; they outlive their parent, so the tree does not tell."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == session_id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end_session(session_id: int, patience_s: float) -> None:
+    """End every process of a session.
+
+    Args:
+        session_id: pid of its first process, which may have ended.
+        patience_s: for an orderly end of Java, which stops its workers itself; 0 kills at once.
+    """
+    if patience_s:
+        family = session(session_id)
+        java = [process for process in family if is_torchserve(process)]
+        for process in java or family:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(family, timeout=patience_s)
+    for _ in range(KILL_ROUNDS):  # a worker may have been started meanwhile
+        family = session(session_id)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if not _wait_until_gone(family, KILL_TIMEOUT_S):
+            break
 
 
 def stop(root: Path, process: psutil.Process, addresses: Iterable[Address]) -> None:
@@ -230,9 +293,12 @@ def stop(root: Path, process: psutil.Process, addresses: Iterable[Address]) -> N
                 ending(survivor)
         _wait_until_gone([process, *workers], timeout_s)
     (root / RECORD).unlink(missing_ok=True)
+    remove_private_folder(root)
+    # Of a start by hand; another user's file, or another server's, stays.
     pid_file = Path(tempfile.gettempdir(), PID_FILE)
-    if pid_file.is_file() and pid_file.read_text(encoding="utf-8").strip() == str(process.pid):
-        pid_file.unlink()
+    with contextlib.suppress(OSError, ValueError):
+        if int(pid_file.read_text(encoding="utf-8")) == process.pid:
+            pid_file.unlink()
     for address in addresses:
         while not is_free(address):
             if time.monotonic() > deadline:

@@ -7,10 +7,11 @@ container it is the child of the init; by hand it takes the place of `torchserve
     python scripts/supervise.py
     python scripts/supervise.py --max-restarts 10 --window-s 600
 
-Before every start, the first and each later one, model_store/tweets.mar must be what a key in .keys/trusted signed.
+Before every start, the first and each later one, model_store/tweets.mar must be what a key in .keys/trusted signed, and
+the doctor must find no error.
 
-It ends with 0 when it was told to stop (SIGTERM, SIGINT) and has stopped the server with all workers, with 1 when the
-archive is refused or the server died too often: a container then ends, and whoever runs containers sees it.
+It ends with 0 when it was told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped the server with all workers, with 1
+when the start is refused or the server died too often: a container then ends, and whoever runs containers sees it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +32,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from archive_signature import TRUSTED_KEYS, Verified, verify_archive
 from archive_zip import ArchiveRefusedError
+from doctor import examine
+from doctor_findings import ERROR
 from golden_answers import is_loaded
 from java_runtime import JavaError
-from server_process import MAIN_CLASS, PID_FILE, START_COMMAND, ServerError, server_environment
-from server_settings import ARCHIVE, SettingsError, read_settings
+from server_lock import LockedError, locked
+from server_process import KILL_TIMEOUT_S, START_COMMAND, ServerError, end_session, own_environment, require_room
+from server_settings import ARCHIVE, SettingsError, read_settings, require_own_protocol
+from server_temporary import empty_private_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.2
@@ -47,6 +49,7 @@ WATCH_EVERY_S = 5.0
 STOP_TIMEOUT_S = 20.0  # below the 30 s after which Kubernetes kills, and above Docker's 10 s: see docs/operations.md
 BACK_OFF_BASE_S = 0.5
 BACK_OFF_CAP_S = 30.0
+LOCK = "supervisor.lock"  # in the private temporary folder: a container has no other place to write
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Supervisor:
     Args:
         command: starts the server and stays its parent (`--foreground`).
         limits: when to give up.
-        verify: asked before every start; raises ArchiveRefusedError where the archive must not be served.
+        verify: asked before every start; raises ArchiveRefusedError or ServerError where nothing must be served.
         is_serving: asked every few seconds; None trusts a process that lives.
         folder: working directory of the command.
         environment: of the command; None takes this program's own.
@@ -95,7 +98,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the command until told to stop, the archive is refused or it died too often; return the exit status."""
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: the terminal was closed
+        previous = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             return self._keep_running()
         finally:
@@ -119,7 +123,7 @@ class Supervisor:
             child = subprocess.Popen(self.command, cwd=self.folder, env=self.environment, start_new_session=True)
             say(f"started pid {child.pid}: {' '.join(self.command)}")
             reason = self._watch(child)
-            end_group(child, STOP_TIMEOUT_S if self._stops else 0.0)
+            end_child(child, STOP_TIMEOUT_S if self._stops else 0.0)
             if self._stops:
                 say("stopped, as asked")
                 return 0
@@ -139,14 +143,13 @@ class Supervisor:
                 f"the server {reason} after {now - started:.1f} s; starting it again in {wait_s:.1f} s "
                 f"(restart {len(restarts)} of {self.limits.max_restarts} in {self.limits.window_s:.0f} s)"
             )
-            remove_stale_pid_file()
             self._wait(wait_s)
 
     def _is_refused(self) -> bool:
-        """Verify the archive, which a restart reads anew and may find changed, and say what came of it."""
+        """Verify what is to be started, which may have changed since the last start, and say what came of it."""
         try:
             say(f"{ARCHIVE}: {self.verify().summary}")
-        except ArchiveRefusedError as error:
+        except (ArchiveRefusedError, ServerError) as error:
             say(f"REFUSED: {error}. Nothing was started and nothing serves")
             return True
         return False
@@ -172,49 +175,25 @@ class Supervisor:
             time.sleep(min(POLL_S, seconds))
 
 
-def end_group(child: subprocess.Popen[bytes], patience_s: float) -> None:
-    """End a child and everything that it started.
-
-    Args:
-        child: the leader of a session of its own; may be dead already.
-        patience_s: for an orderly end of Java, which stops its workers itself; 0 kills at once.
-    """
-    family = _group(child.pid)
-    if patience_s:
-        java = [process for process in family if _is_java(process)]
-        for process in java or family:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(family, timeout=patience_s)
-    for process in _group(child.pid):  # a worker may have been born meanwhile
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+def end_child(child: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End a child and everything that it started; a `patience_s` of 0 kills at once."""
+    end_session(child.pid, patience_s)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(5)
+        child.wait(KILL_TIMEOUT_S)
 
 
-def _group(session_id: int) -> list[psutil.Process]:
-    """Return the living processes of a session; they outlive their parent, so the tree does not tell."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(process.pid) == session_id and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+def require_health(folder: Path, bin_dir: Path, environment: Mapping[str, str]) -> None:
+    """Ask the doctor, as `make serve` does.
 
-
-def _is_java(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return MAIN_CLASS in process.cmdline()
-    return False
-
-
-def remove_stale_pid_file() -> None:
-    """Remove the pid file of a TorchServe that is dead: its number may belong to another one by now."""
-    path = Path(tempfile.gettempdir(), PID_FILE)
-    with contextlib.suppress(OSError, ValueError):
-        if not psutil.pid_exists(int(path.read_text(encoding="utf-8"))):
-            path.unlink()
+    Raises:
+        ServerError: it finds errors; each is said before.
+    """
+    findings = examine(folder, bin_dir, environment, with_ports=False)
+    for finding in findings:
+        say(finding.line())
+    errors = sum(finding.severity == ERROR for finding in findings)
+    if errors:
+        raise ServerError(f"{errors} errors, see above; look again: python scripts/doctor.py")
 
 
 def say(message: str) -> None:
@@ -236,22 +215,36 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     )
     parser.add_argument("command", nargs="*", help="after --: what to run (default: torchserve with the settings here)")
     options = parser.parse_args(arguments)
-    folder, bin_dir = options.folder, Path(sys.executable).parent
+    folder, bin_dir = options.folder.resolve(), Path(sys.executable).parent
+    own_command = [str(bin_dir / "torchserve"), "--foreground", *START_COMMAND.split()]
     try:
         limits = Limits(options.max_restarts, options.window_s, options.unready_s)
-        management = read_settings(folder).management
-        environment = server_environment(os.environ, bin_dir)
-    except (ValueError, SettingsError, ServerError, JavaError) as error:
+        settings = read_settings(folder)
+        require_own_protocol(os.environ, folder)
+        environment = own_environment(os.environ, bin_dir, folder)
+        with locked(Path(environment["TMPDIR"], LOCK)):
+            if not options.command:
+                require_room(folder, settings.addresses)
+
+            def verify() -> Verified:
+                verified = verify_archive(folder / ARCHIVE, folder / TRUSTED_KEYS)
+                if not options.command:
+                    require_health(folder, bin_dir, environment)
+                # Of a server that was killed: its pid file, sockets and unpacked model.
+                empty_private_folder(folder, LOCK)
+                return verified
+
+            return Supervisor(
+                options.command or own_command,
+                limits,
+                verify,
+                is_serving=lambda: is_loaded(settings.management),
+                folder=folder,
+                environment=environment,
+            ).run()
+    except (ValueError, SettingsError, ServerError, JavaError, LockedError) as error:
         print(f"supervise: {error}", file=sys.stderr)
         return 2
-    return Supervisor(
-        options.command or [str(bin_dir / "torchserve"), "--foreground", *START_COMMAND.split()],
-        limits,
-        verify=lambda: verify_archive(folder / ARCHIVE, folder / TRUSTED_KEYS),
-        is_serving=lambda: is_loaded(management),
-        folder=folder,
-        environment=environment,
-    ).run()
 
 
 if __name__ == "__main__":

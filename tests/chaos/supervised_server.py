@@ -86,7 +86,9 @@ class SupervisedServer:
             ServerFailedError: none does.
         """
         with contextlib.suppress(OSError, ValueError, psutil.Error):
-            java = psutil.Process(int((self.temp / PID_FILE).read_text(encoding="utf-8")))
+            # In the private folder that the supervisor makes for this root.
+            (pid_file,) = self.temp.glob(f"*/{PID_FILE}")
+            java = psutil.Process(int(pid_file.read_text(encoding="utf-8")))
             if is_alive(java):
                 return TorchServeProcess(self.root, self.ports, ("tweets",), self.temp, java)
         raise ServerFailedError(f"no TorchServe runs:\n{self.console()[-2000:]}")

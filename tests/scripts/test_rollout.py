@@ -3,153 +3,42 @@
 from __future__ import annotations
 
 import json
-import threading
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import rollout as module
 import rollout_slots
 from archive_zip import ArchiveRefusedError
 from golden_answers import WrongAnswersError
-from rollout import Options, Rollout, RolloutError
-from rollout_gateway import Gateway, GatewaySwitchError, Target, _with_target
+from rollout import NotFreedError, Rollout, RolloutError
+from rollout_gateway import Gateway, GatewaySwitchError, GatewayUnsettledError, Target
+from rollout_record import STATE, Place, Record, read_record, write_record
 from rollout_shadow import compare, read_sample
-from rollout_slots import Slot, fill_slot
-from server_settings import Address
-from tests.scripts.broken_configurations import make_installation
-
-TEXTS = ["levee breach in Marlow", "this mixtape is fire", "bridge gone", "quake felt in town"]
-
-
-class Model(ThreadingHTTPServer):
-    """Answers lists of tweets by a rule that a test may change."""
-
-    def __init__(self, *disasters: str) -> None:
-        self.disasters = set(disasters)
-        self.left_out = 0
-        super().__init__(("127.0.0.1", 0), Answers)
-
-    @property
-    def address(self) -> Address:
-        return Address("model", "127.0.0.1", self.server_address[1])
-
-
-class Answers(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        left_out = self.server.left_out  # type: ignore[attr-defined]
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        texts = [one if isinstance(one, str) else one["text"] for one in asked]
-        content = json.dumps({"predictions": [self._answer(text) for text in texts[left_out:]]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _answer(self, text: str) -> dict[str, Any]:
-        is_disaster = text in self.server.disasters  # type: ignore[attr-defined]
-        label = "disaster" if is_disaster else "not_disaster"
-        return {"label": label, "score": 0.9 if is_disaster else 0.1, "decision": label}
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(*models: Model) -> Iterator[None]:
-    for model in models:
-        threading.Thread(target=model.serve_forever, daemon=True).start()
-    try:
-        yield
-    finally:
-        for model in models:
-            model.shutdown()
-            model.server_close()
-
-
-class NoProcessSlot(Slot):
-    """A slot whose server is a stand-in in this process."""
-
-    def start(self, bin_dir: Path, timeout_s: float) -> None:
-        (self.folder / "started").touch()
-
-    def stop(self) -> None:
-        (self.folder / "started").unlink(missing_ok=True)
-
-
-class RecordingGateway(Gateway):
-    """Writes its settings as the real one does and reloads nothing."""
-
-    def switch(self, target: Target, timeout_s: float) -> list[Any]:
-        self.switched = [*getattr(self, "switched", []), target.server_rest]
-        if (self._root / "refuse").exists():
-            raise GatewaySwitchError("nginx refuses its configuration")
-        self._write(_with_target(self._file.read_text(), target))
-        return []
-
-
-class Stage:
-    """A project with an old model behind the gateway and an archive of a new one."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, old: Model, new: Model) -> None:
-        self.place = make_installation(folder)
-        self.root = self.place.root.resolve()
-        self.archive = self.root / "model_store" / "tweets.mar"
-        self.golden = [{"text": TEXTS[0], "score": 0.9, "label": "disaster"}]
-        old_golden = self.root / "old.golden.json"
-        old_golden.write_text(json.dumps(self.golden))
-        self.archive.with_suffix(".golden.json").write_text(json.dumps(self.golden))
-        self.settings = self.root / "gateway.yaml"
-        self.settings.write_text(
-            f"# kept\nserver_rest: 127.0.0.1:{old.address.port}  # the old\nserver_management: 127.0.0.1:1\n"
-            f"server_grpc: 127.0.0.1:2\ngolden_file: {old_golden}\nrun_folder: run\n"
-        )
-        self.old, self.new = old, new
-        sample = self.root / "sample.txt"
-        sample.write_text("\n".join(["# a comment", *TEXTS]) + "\n")
-        self.options = Options(
-            self.root, self.settings, self.root / ".keys/trusted", self.place.bin_dir, sample, 0.3, 5, 0, 5, False
-        )
-        self.lines: list[str] = []
-        monkeypatch.setattr(module, "Slot", NoProcessSlot)
-        monkeypatch.setattr(rollout_slots, "Slot", NoProcessSlot)
-        monkeypatch.setattr(module, "Gateway", RecordingGateway)
-        monkeypatch.setattr(module, "fill_slot", self._fill)
-        self.rollout = Rollout(self.options, self.lines.append)
-
-    def _fill(self, *arguments: Any) -> Any:
-        slot, verified = fill_slot(*arguments)
-        config = slot.folder / "config.properties"
-        config.write_text(config.read_text() + f"inference_address=http://127.0.0.1:{self.new.address.port}\n")
-        return slot, verified
-
-    def served(self) -> str:
-        return self.rollout._gateway.target().server_rest
-
-    def started(self) -> set[str]:
-        return {path.parent.name for path in self.root.glob(".run/slots/*/started")}
+from server_lock import LockedError, locked
+from server_process import ServerError
+from server_settings import SettingsError
+from tests.scripts.rollout_stage import TEXTS, Model, Stage, rest, serving
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    old, new = Model(TEXTS[0]), Model(TEXTS[0])
-    with serving(old, new):
-        yield Stage(tmp_path, monkeypatch, old, new)
-
-
-def rest(model: Model) -> str:
-    return f"127.0.0.1:{model.address.port}"
+    models = [Model(TEXTS[0]) for _ in range(4)]
+    with serving(*models):
+        yield Stage(tmp_path, monkeypatch, *models)
 
 
 def test_promote_when_the_new_model_proves_itself_then_the_gateway_asks_it(stage: Stage) -> None:
+    before = stage.settings.read_text()
     stage.rollout.promote(stage.archive)
     assert stage.served() == rest(stage.new)
-    assert stage.settings.read_text().startswith("# kept\nserver_rest: ")
-    assert "# the old" in stage.settings.read_text()
+    assert stage.settings.read_text() == before  # it may be tracked by git
+    assert stage.asked() == rest(stage.new)
     assert any("4 shadow tweets: 0 with another label" in line for line in stage.lines)
     assert any("goes on running and a rollback finds it" in line for line in stage.lines)
 
@@ -173,10 +62,9 @@ def test_promote_when_two_were_promoted_then_takes_the_slot_of_neither(stage: St
 
 
 def refused(stage: Stage, error: type[Exception], said: str) -> None:
-    before = stage.settings.read_text()
     with pytest.raises(error, match=said):
         stage.rollout.promote(stage.archive)
-    assert stage.settings.read_text() == before
+    assert stage.served() == stage.asked() == rest(stage.old)
     assert stage.started() == set()
 
 
@@ -199,9 +87,9 @@ def test_promote_when_too_many_labels_differ_then_stops_it_and_names_lines_not_t
 
 
 def test_promote_when_the_gateway_refuses_then_stops_the_new_server(stage: Stage) -> None:
-    (stage.root / "refuse").touch()
+    (stage.root / "refuse").write_text("new")
     refused(stage, GatewaySwitchError, "nginx refuses")
-    assert not (stage.root / module.STATE).exists()
+    assert read_record(stage.root) == Record()
 
 
 def test_promote_when_the_new_server_fails_after_the_switch_then_the_gateway_asks_the_old_one_again(
@@ -213,8 +101,7 @@ def test_promote_when_the_new_server_fails_after_the_switch_then_the_gateway_ask
     monkeypatch.setattr(stage.rollout, "_watch", fail)
     with pytest.raises(RolloutError, match="failed after the switch"):
         stage.rollout.promote(stage.archive)
-    assert stage.served() == rest(stage.old)
-    assert stage.rollout._gateway.switched == [rest(stage.new), rest(stage.old)]  # type: ignore[attr-defined]
+    assert stage.served() == stage.asked() == rest(stage.old)
     assert stage.started() == set()
     with pytest.raises(RolloutError, match="nothing served before"):
         stage.rollout.rollback()
@@ -253,12 +140,186 @@ def test_read_sample_when_empty_then_refused(tmp_path: Path) -> None:
 
 def test_switch_when_no_gateway_runs_then_its_settings_stay(stage: Stage) -> None:
     gateway = Gateway(stage.settings, stage.root)
-    before = stage.settings.read_text()
     with pytest.raises(GatewaySwitchError, match="no gateway runs"):
         gateway.switch(Target("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", "x"), 1)
-    assert stage.settings.read_text() == before
+    assert gateway.target().server_rest == rest(stage.old)
 
 
 def test_main_when_the_settings_are_missing_then_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert module.main(["--root", str(tmp_path), "status"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_promote_when_the_gateway_refuses_the_old_settings_too_then_both_servers_go_on_running(stage: Stage) -> None:
+    (stage.root / "refuse").write_text("all")
+    with pytest.raises(GatewayUnsettledError):
+        stage.rollout.promote(stage.archive)
+    assert stage.started() == {"blue"}
+    (stage.root / "refuse").unlink()
+    stage.rollout.promote(stage.archive)
+    assert stage.asked() in {rest(model) for name, model in stage.models.items() if name in stage.started()}
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ServerError, psutil.NoSuchProcess])
+def test_promote_when_the_old_server_cannot_be_freed_then_the_new_one_is_not_touched(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise kind(1)
+
+    monkeypatch.setattr(stage.rollout, "_free", fail)
+    with pytest.raises(NotFreedError, match="the new server serves"):
+        stage.rollout.promote(stage.archive)
+    assert stage.served() == stage.asked() == rest(stage.new)
+    assert stage.started() == {"blue"}
+    stage.rollout.rollback()
+    assert stage.asked() == rest(stage.old)
+
+
+def test_main_when_the_old_server_cannot_be_freed_then_has_a_status_of_its_own(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ServerError("port 8080 is held by java")
+
+    monkeypatch.setattr(Rollout, "_free", fail)
+    words = ["--root", str(stage.root), "--settings", str(stage.settings), "--no-shadow", "--watch-s", "0"]
+    assert module.main([*words, "promote", str(stage.archive)]) == module.NOT_FREED
+    assert "warning: the new server serves" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_main_when_interrupted_while_watching_then_goes_back_before_it_stops_the_new_server(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def interrupt(rollout: Rollout, place: Place) -> None:
+        assert stage.asked() == rest(stage.new)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(Rollout, "_watch", interrupt)
+    words = ["--root", str(stage.root), "--settings", str(stage.settings), "--no-shadow", "--drain-s", "1"]
+    assert module.main([*words, "promote", str(stage.archive)]) == 130
+    assert stage.served() == stage.asked() == rest(stage.old)
+    assert stage.started() == set()
+
+
+def test_promote_when_the_way_back_fails_too_then_nothing_is_stopped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        (stage.root / "refuse").write_text("all")
+        raise WrongAnswersError("it died")
+
+    monkeypatch.setattr(stage.rollout, "_watch", fail)
+    with pytest.raises(GatewayUnsettledError):
+        stage.rollout.promote(stage.archive)
+    assert stage.asked() == rest(stage.new)
+    assert stage.started() == {"blue"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "LOCALHOST", "0.0.0.0", "[::1]"])
+@pytest.mark.parametrize("golden", ["absolute", "relative"])
+def test_promote_when_the_serving_slot_is_written_in_another_way_then_is_not_refilled(
+    stage: Stage, host: str, golden: str
+) -> None:
+    stage.rollout.promote(stage.archive)
+    file = stage.root / "run" / "target.json"
+    target = json.loads(file.read_text())
+    target["server_rest"] = f"{host}:{stage.new.address.port}"
+    if golden == "relative":
+        target["golden_file"] = os.path.relpath(target["golden_file"], stage.root)
+    file.write_text(json.dumps(target))
+    assert stage.rollout._current().slot == "blue"
+    (stage.root / ".run/rollout.json").unlink()  # nothing else says that blue is needed
+    if "::1" not in host:  # the stand-in listens on the other address only
+        stage.rollout.promote(stage.archive)
+        assert stage.served() == rest(stage.models["green"])
+    assert "blue" in {path.name for path in (stage.root / ".run/slots").iterdir()}
+
+
+def test_promote_when_another_rollout_runs_then_refused(stage: Stage) -> None:
+    with locked(stage.root / module.LOCK), pytest.raises(LockedError, match=f"pid {os.getpid()} holds"):
+        stage.rollout.promote(stage.archive)
+    assert not (stage.root / ".run/slots").exists()
+
+
+@pytest.mark.parametrize("content", ["", ".", "/", "..", "~", "\0", "/tmp", "ts-x"])
+def test_stop_when_a_file_of_the_slot_names_a_folder_then_that_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    checkout = tmp_path / "checkout"
+    slot = checkout / ".run/slots/blue"
+    slot.mkdir(parents=True)
+    (checkout / "README.md").write_text("x")
+    (slot / "temporary").write_text(content)
+    monkeypatch.chdir(checkout)
+    rollout_slots.slot_of(checkout, "blue").stop()
+    assert (checkout / "README.md").exists()
+    assert slot.exists()
+
+
+@pytest.mark.parametrize("link", [".run/slots", ".run/slots/blue"])
+def test_promote_when_a_slot_is_a_link_then_what_it_points_to_stays(stage: Stage, tmp_path: Path, link: str) -> None:
+    other = tmp_path / "other"
+    (other / "blue").mkdir(parents=True)
+    (other / "blue" / "precious").touch()
+    path = stage.root / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(other if link.endswith("slots") else other / "blue")
+    with pytest.raises(SettingsError, match="is a link"):
+        stage.rollout.promote(stage.archive)
+    assert (other / "blue" / "precious").exists()
+
+
+def test_promote_when_the_archive_is_in_the_slot_to_be_replaced_then_refused(stage: Stage) -> None:
+    stage.rollout.promote(stage.archive)
+    stage.rollout.rollback()
+    stage.rollout.rollback()
+    inside = stage.root / ".run/slots/green/model_store/tweets.mar"
+    with pytest.raises(SettingsError, match="is in the slot that would be replaced"):
+        stage.rollout.promote(inside)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"previous": {"slot": "../..", "target": {}}}', '{"previous": 5}', '{"previous": "x"}', "\0"],
+)
+def test_promote_when_the_record_is_broken_then_says_so_and_changes_nothing(stage: Stage, content: str) -> None:
+    (stage.root / STATE).parent.mkdir(exist_ok=True)
+    (stage.root / STATE).write_text(content)
+    refused(stage, RolloutError, "is broken")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"server_rest": "x"}', "\0"])
+def test_promote_when_the_target_file_is_broken_then_says_so_and_stops_nothing(stage: Stage, content: str) -> None:
+    stage.rollout.promote(stage.archive)
+    (stage.root / "run/target.json").write_text(content)
+    with pytest.raises(GatewaySwitchError, match="names no server"):
+        stage.rollout.promote(stage.archive)
+    assert stage.started() == {"blue"}
+
+
+def test_rollback_when_the_same_server_is_recorded_then_it_is_not_stopped(stage: Stage) -> None:
+    stage.rollout.promote(stage.archive)
+    write_record(stage.root, Record(stage.rollout._current()))
+    with pytest.raises(RolloutError, match="serves already"):
+        stage.rollout.rollback()
+    assert stage.started() == {"blue"}
+
+
+def test_stop_when_slots_run_then_stops_each_and_start_brings_back_what_the_gateway_names(stage: Stage) -> None:
+    stage.rollout.promote(stage.archive)
+    stage.rollout.stop()
+    assert stage.started() == set()
+    stage.rollout.start()
+    assert stage.started() == {"blue"}
+
+
+def test_prove_when_the_server_is_on_another_machine_then_that_one_is_asked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "check_golden", lambda address, golden: asked.append(f"{address.host}:{address.port}"))
+    for host in ("192.0.2.7", "[2001:db8::1]"):
+        stage.rollout._prove(Target(f"{host}:8080", f"{host}:8081", f"{host}:7070", "golden.json"))
+    assert asked == ["192.0.2.7:8080", "2001:db8::1:8080"]

@@ -129,16 +129,3 @@ def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="max_restarts is 0; expected more than 0"):
         Limits(max_restarts=0)
     assert supervise.main(["--unready-s", "0"]) == 2
-
-
-def test_a_pid_file_is_removed_only_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise.tempfile, "gettempdir", lambda: str(tmp_path))
-    file = tmp_path / supervise.PID_FILE
-    file.write_text(str(os.getpid()))
-    supervise.remove_stale_pid_file()
-    assert file.exists()
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    file.write_text(str(gone.pid))
-    supervise.remove_stale_pid_file()
-    assert not file.exists()
