@@ -22,7 +22,7 @@ USER_TOKEN = "@user"  # noqa: S105
 _AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
 # ASCII characters only: Chinese or Japanese text may touch the link on both sides.
 _LINK = r"(?<![A-Za-z0-9])(?:https?:/|www\.|t\.co/)[!-~]+"
-_NUMBER = r"#(?:0*[0-9]{1,7}|[xX]0*[0-9a-fA-F]{1,6})"  # int() refuses more than 4,300 digits
+_NUMBER = "#(?:[0-9]{1,12}|[xX][0-9a-fA-F]{1,12})"  # more digits are no character; int() refuses 4,300
 _CLOSED_ENTITY = re.compile(rf"&({_NUMBER}|[A-Za-z][0-9A-Za-z]{{1,31}});")
 # Without its semicolon an entity is one unless a letter, digit or "=" comes next; in a link it never is, because
 # "?a=1&copy=2" is a query. Source: HTML Living Standard, 13.2.5.73 "Named character reference state", attributes.

@@ -10,6 +10,7 @@ from training.model_card_sentences import SENTENCES
 OLD: dict[str, Any] = {
     "model_version": "v1",
     "lora": {"rank": 16},
+    "normaliser_version": "2",
     "train_seconds": 600,
     "rows": {"train": {"kaggle": 12}},
     "risks": {"decided": [{"max_error_share": 0.05}, {"max_error_share": 0.02}]},
@@ -23,6 +24,7 @@ OLD: dict[str, Any] = {
 NEW: dict[str, Any] = {
     **OLD,
     "tuning": "full",
+    "trained_with_normaliser": "1",
     "rows": {"train": {"kaggle": 20}},
     "risks": {"decided": [{"max_error_share": 0.02}, {"max_error_share": 0.2}]},
     "teacher_seconds": 1200,
@@ -50,6 +52,7 @@ NEW: dict[str, Any] = {
     ("name", "old", "new"),
     [
         ("trained_part", "LoRA of rank 16", "tuned whole"),
+        ("normaliser", "2", "2 (the weights were trained with normaliser 1)"),
         ("cost", "10 minutes; accelerator cpu", "30 minutes (20 of them for the teachers)"),
         ("cost", "energy was not measured", "3,457 CPU-seconds in all; 2.000 kWh (RAPL"),
         ("crowd", "was not used", "agreement was used** (train_agreement.csv"),
