@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from archive_signature import verify_archive
 from archive_zip import ArchiveRefusedError
@@ -21,6 +23,7 @@ from export import archive as archive_module
 from export import build, verify
 from export.archive import last_words, manifest_path
 from export.signing import TRUSTED, SigningError, is_signed
+from export.torchscript_file import save_torchscript
 from export.verify import VerifyError
 from tests.scripts.signed_archive import FILES, write_zip
 
@@ -287,3 +290,26 @@ def test_archiver_when_killed_then_the_error_says_so(tmp_path: Path, monkeypatch
     )
     with pytest.raises(archive_module.ArchiveError, match="killed by SIGKILL; is there too little memory"):
         archive_module.write_archive(tmp_path / "bundle", tmp_path / "tweets.mar", "1")
+
+
+def test_torchscript_file_when_the_disk_is_full_then_raises_and_the_process_lives(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match="No space left on device"):
+        save_torchscript(torch.jit.script(torch.nn.Linear(200, 200)), full)
+    save_torchscript(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "model.pt")
+    assert torch.jit.load(str(tmp_path / "model.pt"))(torch.ones(1, 2)).shape == (1, 2)
+
+
+def test_main_when_a_folder_cannot_be_copied_then_names_one_file_in_one_line(
+    export: Export, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_space(*_: object) -> None:
+        raise shutil.Error([("from", f"to-{number}", "[Errno 28] No space left on device") for number in range(30)])
+
+    monkeypatch.setattr(build, "write_archive", no_space)
+    assert command.main(arguments(export)) == 1
+    assert capsys.readouterr().err == (
+        "export refused: to-0: [Errno 28] No space left on device; an archive of before is as it was\n"
+    )
