@@ -58,8 +58,10 @@ def _export(options: argparse.Namespace) -> int:
         with _only_export(options.archive.parent):
             return _build(options)
     except OSError as error:
-        where = error.filename or options.archive
-        print(f"export refused: {where}: {error.strerror or error}; an archive of before is as it was", file=sys.stderr)
+        where, why = error.filename or options.archive, error.strerror or error
+        if isinstance(error, shutil.Error):  # of a folder that was copied: one entry for each file that failed
+            _, where, why = error.args[0][0]
+        print(f"export refused: {where}: {why}; an archive of before is as it was", file=sys.stderr)
         return 1
 
 

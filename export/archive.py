@@ -47,6 +47,8 @@ def write_archive(bundle_dir: Path, archive: Path, model_version: str) -> None:
     Raises:
         ArchiveError: the archiver failed.
     """
+    # The archiver runs in another folder.
+    bundle_dir, archive = bundle_dir.resolve(), archive.resolve()
     archive.parent.mkdir(parents=True, exist_ok=True)
     # On the archive's own file system, so that the last step is a rename.
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".building-") as work:

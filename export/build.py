@@ -90,7 +90,12 @@ def _put_in_place(built: Path, archive: Path, new_bundle: Path, bundle_dir: Path
     """
     if bundle_dir.exists():
         bundle_dir.rename(old_bundle)
-    new_bundle.rename(bundle_dir)
+    try:
+        new_bundle.rename(bundle_dir)
+    except BaseException:
+        if old_bundle.exists():
+            old_bundle.rename(bundle_dir)
+        raise
     for new, place in zip(_files_of(built), _files_of(archive), strict=True):
         new.replace(place)
 

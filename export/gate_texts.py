@@ -1,7 +1,7 @@
 """Texts for the int8 network: our own for its scales, and those that judge it.
 
-Real tweets are taken from the folder that DISASTER_TWEETS_DATA names, and from nowhere else: what is beside the
-checkout decides nothing.
+Real tweets are taken from the folder that DISASTER_TWEETS_DATA names, and from nowhere else: nothing else near the
+checkout is read.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def quantize(
     Args:
         classifier: eager, eval mode, float32; `encoder` a BertModel, `head` linear.
         calibration: token ids of the texts that fix the scales, special tokens included.
-        path: the `.xml` to write; the `.bin` comes beside it.
+        path: the `.xml` to write; the `.bin` is written to the same folder.
         setting: what stays float32.
         weight_bits: 8, or 7 for CPUs whose 16-bit sums 8-bit weights overflow.
 

@@ -22,14 +22,19 @@ def save_torchscript(module: torch.jit.ScriptModule, path: Path) -> None:
 
     Args:
         module: traced or scripted.
-        path: `model.pt`; its stem becomes the folder inside the file.
+        path: of the file to write.
+
+    Raises:
+        OSError: the file cannot be written.
 
     Source: torch 2.13, caffe2/serialize/inline_container.cc (records, alignment, serialization_id).
     """
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     buffer.seek(0)
-    writer = torch._C.PyTorchFileWriter(str(path))
+    # Into memory first: on a full disk torch's own file writer ends the process.
+    written = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(written)
     with zipfile.ZipFile(buffer) as saved:
         for entry in saved.namelist():
             name = entry.partition("/")[2]
@@ -38,3 +43,4 @@ def save_torchscript(module: torch.jit.ScriptModule, path: Path) -> None:
             content = saved.read(entry)
             writer.write_record(name, content, len(content))
     writer.write_end_of_file()
+    path.write_bytes(written.getvalue())

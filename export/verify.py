@@ -54,7 +54,7 @@ def verify(archive: Path) -> list[dict[str, Any]]:
     differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if differing:
         raise VerifyError(f"{archive.name}: {differing} differ from the manifest; build the archive again")
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".verifying-") as folder:
+    with tempfile.TemporaryDirectory(dir=archive.resolve().parent, prefix=".verifying-") as folder:
         with zipfile.ZipFile(archive) as file:
             file.extractall(folder)
         result = _replay(folder)

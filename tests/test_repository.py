@@ -42,7 +42,7 @@ EXCEPTIONS = {
     "scripts/benchmarks/engine_process.py": {"tweetclf"},
     "scripts/benchmarks/merged_weights.py": {"training"},
     # Run as a command only: what says that the environment is missing is the same for every command.
-    "export/__init__.py": {"scripts"},
+    "export/__main__.py": {"scripts"},
     "training/__init__.py": {"scripts"},
 }
 OURS = {"tweetclf", "training", "export", "handler", "tweets_handler", "disaster_tweets_client", "scripts", "tests"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main
-from export.archive import content_hashes, inputs_hash, is_current, manifest_path, write_manifest
+from export.archive import content_hashes, inputs_hash, is_current, manifest_path, write_archive, write_manifest
 from export.bundle_writer import ExportError, write_bundle
 from export.verify import VerifyError, verify
 from tests.conftest import ROOT
@@ -169,3 +169,12 @@ def test_main_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "python -m export --if-stale" in capsys.readouterr().out
+
+
+def test_archive_of_a_relative_path_when_written_and_verified_from_another_folder_then_as_any(
+    archive: Path, tiny_bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verify(Path(archive.name)) == json.loads(archive.with_suffix(".golden.json").read_text())
+    write_archive(tiny_bundle_dir, Path("store") / "tiny.mar", "1")
+    assert content_hashes(tmp_path / "store" / "tiny.mar")["bundle/model.pt"]

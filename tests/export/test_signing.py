@@ -6,16 +6,14 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from archive_signature import verify_archive
-from archive_zip import ArchiveRefusedError
-from export import build
-from export.signing import PRIVATE_KEY, TRUSTED, SigningError, is_signed, prove, sign
+from export import signing
+from export.signing import PRIVATE_KEY, SigningError, is_signed, prove, sign
 from tests.scripts.signed_archive import public_key, seal, write_zip
 
 
@@ -88,42 +86,12 @@ def test_prove_when_the_archive_breaks_a_rule_then_refuses_what_was_just_signed(
         prove(archive, tmp_path / "keys")
 
 
-@pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The steps of a build that need a model, in miniature."""
-    monkeypatch.setattr(build, "inputs_hash", lambda model: "inputs")
-    monkeypatch.setattr(build, "write_bundle", lambda *_: SimpleNamespace(model_version="1", facts={}))
-    monkeypatch.setattr(build, "write_archive", lambda bundle, archive, version: write_zip(archive))
-    monkeypatch.setattr(build, "verify", lambda archive: [{"text": "x", "score": 0.5, "label": "disaster"}])
-
-
-@pytest.mark.usefixtures("parts")
-def test_build_when_every_step_succeeds_then_leaves_an_archive_that_verifies(tmp_path: Path) -> None:
-    archive, keys = tmp_path / "store" / "tweets.mar", tmp_path / "keys"
-    manifest = build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
-    verified = verify_archive(archive, keys / TRUSTED)
-    assert verified.archive_sha256 == manifest["archive_sha256"]
-    assert is_signed(archive.with_suffix(".manifest.json"), keys)
-    archive.with_suffix(".golden.json").write_text("[]")
-    with pytest.raises(ArchiveRefusedError, match="golden"):
-        verify_archive(archive, keys / TRUSTED)
-
-
-@pytest.mark.usefixtures("parts")
-def test_build_when_the_archive_does_not_verify_then_leaves_neither_archive_nor_signature(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive, keys = tmp_path / "store" / "tweets.mar", tmp_path / "keys"
-    build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
-
-    def refuse(archive: Path) -> None:
-        raise build.VerifyError("a golden sample was answered wrongly")
-
-    monkeypatch.setattr(build, "verify", refuse)
-    with pytest.raises(build.VerifyError):
-        build.build(tmp_path, tmp_path / "bundle", archive, keys, say=lambda line: None, int8=False)
-    assert not archive.exists()
-    assert not archive.with_suffix(".manifest.sig").exists()
+def test_prove_when_the_verifier_takes_too_long_then_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_zip(tmp_path / "tweets.mar")
+    seal(archive, tmp_path / "keys")
+    monkeypatch.setattr(signing, "VERIFIER_TIMEOUT_S", 0.01)
+    with pytest.raises(SigningError, match="was not verified within"):
+        prove(archive, tmp_path / "keys")
 
 
 @pytest.mark.slow

@@ -76,3 +76,41 @@ def test_source_when_broken_then_error_carries_the_compilers_words(
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     with pytest.raises(build.FrontendBuildError, match=r"Broken\.java"):
         build.compile_classes(tmp_path / "classes")
+
+
+@needs_jdk
+@pytest.mark.parametrize("source", ["class Broken { int x = ; }", None])
+def test_source_when_broken_or_missing_then_classes_of_before_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str | None
+) -> None:
+    (tmp_path / "src").mkdir()
+    if source:
+        (tmp_path / "src" / "Broken.java").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
+    shutil.copytree(build.CLASSES, tmp_path / "classes")
+    with pytest.raises(build.FrontendBuildError):
+        build.compile_classes(tmp_path / "classes")
+    assert sorted(path.relative_to(tmp_path / "classes") for path in (tmp_path / "classes").rglob("*.class")) == [
+        path.relative_to(build.CLASSES) for path in COMMITTED
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"src", "classes"}
+
+
+def test_swap_when_the_new_folder_cannot_be_put_in_place_then_the_old_one_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "A.class").touch()
+    with pytest.raises(FileNotFoundError):
+        build._swap(tmp_path / "no such folder", tmp_path / "classes", tmp_path / "old")
+    assert (tmp_path / "classes" / "A.class").exists()
+
+
+@needs_jdk
+def test_class_that_has_no_source_any_more_when_compiled_then_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "Kept.java").write_text("class Kept { }", encoding="utf-8")
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "Gone.class").touch()
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
+    assert [path.name for path in build.compile_classes(tmp_path / "classes")] == ["Kept.class"]

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 
 import pytest
@@ -112,7 +114,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleTyp
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for name in ("whole_package", "whole_package.part"):
+    for name in ("whole_package", "whole_package.part", "slow_package", "failing_package"):
         sys.modules.pop(name, None)
 
 
@@ -131,3 +133,69 @@ def test_make_lazy_of_a_package_runs_it_before_its_parts(start: ModuleType) -> N
     start.make_lazy("whole_package")
     assert importlib.import_module("whole_package.part").value == 1
     assert sys.modules["whole_package"].value == 2
+
+
+def test_make_lazy_of_a_package_that_fails_raises_its_error_each_time_and_none_when_it_is_repaired(
+    start: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "failing_package.py").write_text("first = 1\nimport no_such_library\nvalue = 2\n")
+    start.make_lazy("failing_package")
+    lazy = sys.modules["failing_package"]
+    before = dict(vars(lazy))
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+            _ = lazy.value
+        assert type(lazy) is start.LazyModule
+        assert vars(lazy) == before
+        assert sys.modules["failing_package"] is lazy
+    (tmp_path / "failing_package.py").write_text("value = 2  # and another length\n")
+    assert lazy.value == 2
+    assert type(lazy) is ModuleType
+
+
+def test_make_lazy_of_a_package_without_an_attribute_says_so_in_pythons_words(start: ModuleType) -> None:
+    start.make_lazy("whole_package")
+    for _ in range(2):
+        with pytest.raises(AttributeError, match=r"module 'whole_package' has no attribute 'no_such_thing'"):
+            _ = sys.modules["whole_package"].no_such_thing
+
+
+def test_make_lazy_of_a_package_that_asks_itself_while_it_runs_then_answers_as_python_does(
+    start: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "slow_package.py").write_text(
+        "import slow_package\nearly = hasattr(slow_package, 'value')\n"
+        "def __getattr__(name):\n    if name == 'made': return 5\n    raise AttributeError(name)\n"
+        "made_early = slow_package.made\nvalue = 2\n"
+    )
+    start.make_lazy("slow_package")
+    lazy = sys.modules["slow_package"]
+    assert (lazy.value, lazy.early, lazy.made, lazy.made_early) == (2, False, 5, 5)
+
+
+def test_make_lazy_when_several_threads_ask_at_once_then_it_runs_once_and_all_get_it(
+    start: ModuleType, tmp_path: Path
+) -> None:
+    # The first thread is within the module when the others ask.
+    (tmp_path / "slow_package.py").write_text(
+        "import sys\nruns = sys.slow_package_runs = getattr(sys, 'slow_package_runs', 0) + 1\n"
+        "sys.slow_package_started.set()\nsys.slow_package_asked.wait(60)\nimport time\ntime.sleep(0.2)\nvalue = 2\n"
+    )
+    started, asked = Event(), Event()
+    vars(sys).update(slow_package_started=started, slow_package_asked=asked)
+    try:
+        start.make_lazy("slow_package")
+        lazy = sys.modules["slow_package"]
+
+        def ask_later() -> object:
+            started.wait(60)
+            asked.set()
+            return lazy.value
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(ask_later) for _ in range(3)] + [pool.submit(lambda: lazy.value)]
+            assert [answer.result(60) for answer in answers] == [2, 2, 2, 2]
+        assert vars(sys)["slow_package_runs"] == 1
+    finally:
+        for name in ("slow_package_started", "slow_package_asked", "slow_package_runs"):
+            vars(sys).pop(name, None)

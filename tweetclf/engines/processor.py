@@ -12,7 +12,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 CPU_INFO_VARIABLE = "TWEETCLF_CPU_INFO"
 # What OpenVINO's kernels for vectors of 512 bits need.
 AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
-# Instructions for dot products of 8-bit numbers, and what OpenVINO's kernels need beside each. Without one of these,
+# Instructions for dot products of 8-bit numbers, and what OpenVINO's kernels need besides. Without one of these,
 # int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
 # Source: OpenVINO 2026.4, oneDNN cpu_isa_traits.hpp, `mayiuse`.
 INT8_INSTRUCTIONS = {
