@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from disaster_tweets_client import GrpcClient, Prediction, RequestError, ServerUnavailableError
+from disaster_tweets_client import DisasterTweetsError, GrpcClient, Prediction, RequestError, ServerUnavailableError
 
 from tests.client.conftest import free_port
 from tests.client.stub_server import Scripted, StubServer, prediction
@@ -114,3 +116,29 @@ def test_predict_over_tls_when_the_server_has_none_gives_up(stub: StubServer) ->
 def test_a_client_for_what_is_no_target_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match="expected host and port"):
         GrpcClient(target)
+
+
+def test_predict_when_the_channel_was_closed_by_another_thread_says_so(stub: StubServer) -> None:
+    client = GrpcClient(stub.grpc_target)
+    stub.script = [Scripted(delay_s=1)]
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.predict, FLOOD)
+        while not stub.received:
+            time.sleep(0.01)
+        client.close()
+        with pytest.raises(DisasterTweetsError, match="closed"):
+            asked.result()
+    client._is_closed = False  # as for a thread that looked just before
+    with pytest.raises(DisasterTweetsError, match="cannot be asked"):
+        client.predict(FLOOD)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
+def test_predict_on_this_machine_by_any_name_passes_every_proxy_of_the_environment(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with GrpcClient(f"{host}:{stub.grpc_port}", retries=0) as client:
+        assert isinstance(client.predict(FLOOD), Prediction)
