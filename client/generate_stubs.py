@@ -21,12 +21,16 @@ from pathlib import Path
 CLIENT_DIR = Path(__file__).resolve().parent
 PROTO_DIR = CLIENT_DIR / "protos"
 STUB_DIR = CLIENT_DIR / "src" / "disaster_tweets_client" / "stubs"
-PROTO_NAMES = ("inference.proto", "management.proto", "open_inference_grpc.proto")
+PROTO_NAMES = ("inference.proto", "management.proto")
 COMPILER_VERSION = "1.62.3"
 
 HEADER = "# ruff: noqa\n# fmt: off\n# mypy: ignore-errors\n"
 # protoc writes imports between its files as top-level ones; inside a package they must name it.
 _SIBLING_IMPORT = re.compile(r"^import (\w+_pb2) as ", re.MULTILINE)
+# protoc puts messages into the one pool of the process, where names of other programs are as well.
+_DEFAULT_POOL = "_descriptor_pool.Default()"
+_POOL_IMPORT = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
+_OWN_POOL_IMPORT = "from disaster_tweets_client.stubs.private_pool import POOL as _POOL\n"
 
 EXAMPLE = """\
 examples:
@@ -67,11 +71,16 @@ def generate(proto_dir: Path, stub_dir: Path) -> list[Path]:
         if status != 0:
             raise SystemExit(f"protoc ended with status {status}; its own message is above")
         for path in sorted(Path(folder).iterdir()):
-            code = _SIBLING_IMPORT.sub(r"from disaster_tweets_client.stubs import \1 as ", path.read_text("utf-8"))
             target = stub_dir / path.name
-            target.write_text(HEADER + code, encoding="utf-8")
+            target.write_text(HEADER + adapt(path.read_text("utf-8")), encoding="utf-8")
             written.append(target)
     return written
+
+
+def adapt(code: str) -> str:
+    """Return generated code as part of this package: it imports its neighbours from here, and has its own pool."""
+    code = _SIBLING_IMPORT.sub(r"from disaster_tweets_client.stubs import \1 as ", code)
+    return code.replace(_POOL_IMPORT, _OWN_POOL_IMPORT).replace(_DEFAULT_POOL, "_POOL")
 
 
 def _check_compiler() -> None:
@@ -92,7 +101,7 @@ def _googleapis_dir() -> Path:
     for file in files:
         if file.as_posix() == "google/rpc/status.proto":
             return Path(str(file.locate())).parents[2]
-    raise SystemExit("googleapis-common-protos lacks google/rpc/status.proto; install it anew")
+    raise SystemExit("googleapis-common-protos lacks google/rpc/status.proto; install it again")
 
 
 def main(arguments: list[str] | None = None) -> int:

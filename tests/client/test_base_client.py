@@ -11,6 +11,7 @@ import pytest
 from disaster_tweets_client import (
     DeadlineExceededError,
     DisasterTweetsError,
+    InvalidArgumentError,
     ItemError,
     Prediction,
     RequestError,
@@ -220,6 +221,65 @@ def test_predict_of_a_list_with_too_few_or_strange_answers_says_so(
     stub.script = [Scripted(body=body)]
     with pytest.raises(UnexpectedAnswerError):
         client.predict([FLOOD, FIGURE])
+
+
+def test_predict_of_an_answer_nested_too_deeply_says_so(client: Client, stub: StubServer) -> None:
+    stub.script = [Scripted(body=b"[" * 200_000)]
+    with pytest.raises(UnexpectedAnswerError):
+        client.predict(FLOOD)
+
+
+@pytest.mark.parametrize("mark", [b"[7]", b"{}"])
+def test_predict_of_an_answer_whose_id_is_none_says_so(client: Client, stub: StubServer, mark: bytes) -> None:
+    answer = json.dumps(prediction(FLOOD)).encode()
+    stub.script = [Scripted(body=answer[:-1] + b', "id": ' + mark + b"}")]
+    with pytest.raises(UnexpectedAnswerError, match="an id"):
+        client.predict(FLOOD)
+
+
+def test_predict_when_a_later_request_fails_keeps_the_answers_before_it(
+    client: Client, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "MAX_ITEMS", 4)
+    texts = [f"storm number {number}" for number in range(12)]
+    stub.script = [Scripted(), Scripted(), Scripted(400, error_body("INTERNAL"))]
+    with pytest.raises(RequestError, match="INTERNAL") as caught:
+        client.predict(texts, on_error="return")
+    finished = caught.value.finished
+    assert [answer.score for answer in finished] == [prediction(text)["score"] for text in texts[:8]]
+    rest = client.predict(texts[len(finished) :])
+    assert [answer.score for answer in rest] == [prediction(text)["score"] for text in texts[8:]]
+
+
+def test_predict_when_a_tweet_is_refused_keeps_the_answers_before_it(client: Client) -> None:
+    with pytest.raises(ItemError, match=r"^item 2: EMPTY_TEXT") as caught:
+        client.predict([FLOOD, FIGURE, " ", FLOOD])
+    assert [answer.score for answer in caught.value.finished] == [prediction(text)["score"] for text in (FLOOD, FIGURE)]
+    with pytest.raises(ItemError) as caught:
+        client.predict(" ")
+    assert caught.value.finished == []
+
+
+def test_predict_iter_yields_the_answers_of_a_request_before_the_next_is_sent(
+    client: Client, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "MAX_ITEMS", 2)
+    texts = [FLOOD, float("nan"), FIGURE, FLOOD, FIGURE]
+    answers = client.predict_iter((text for text in texts), on_error="return")
+    assert next(answers).score == prediction(FLOOD)["score"]
+    assert next(answers).code == "WRONG_TYPE"
+    assert next(answers).score == prediction(FIGURE)["score"]
+    assert len(stub.received) == 1
+    assert [answer.score for answer in answers] == [prediction(text)["score"] for text in texts[3:]]
+    assert len(stub.received) == 2
+    with pytest.raises(ItemError, match="item 1: WRONG_TYPE"):
+        list(client.predict_iter(texts))
+
+
+@pytest.mark.parametrize("tweet", [FLOOD, {"text": FLOOD}])
+def test_predict_iter_of_a_single_tweet_is_refused(client: Client, tweet: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="single tweet"):
+        client.predict_iter(tweet)
 
 
 def test_is_ready_when_answers_come_is_true(client: Client) -> None:

@@ -153,3 +153,25 @@ def test_the_command_with_help_shows_an_example() -> None:
     run = run_command(["--help"])
     assert run.returncode == 0
     assert b'disaster-tweets "Wildfire jumps the highway' in run.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--url", "http://gateway.example"], ["--grpc", "--target", "gateway.example:7070"]]
+)
+def test_main_with_a_key_for_another_machine_without_tls_sends_nothing(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(cli.API_KEY_VARIABLE, "secret")
+    assert cli.main([*arguments, "a storm"]) == cli.EXIT_USAGE
+    printed = capsys.readouterr().err
+    assert "not encrypted" in printed
+    assert "secret" not in printed
+
+
+def test_main_over_grpc_with_tls_speaks_it(stub: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--grpc", "--target", stub.grpc_target, "--retries", "0", "--timeout-s", "5", "a storm"]
+    assert cli.main(["--tls", *arguments]) == cli.EXIT_SERVER_ERROR  # the stub speaks none
+    assert cli.main(["--ca-file", "absent.pem", *arguments]) == cli.EXIT_USAGE
+    assert "ca_file 'absent.pem' cannot be read" in capsys.readouterr().err
+    assert cli.main(["--tls", "--url", stub.rest_url, "a storm"]) == cli.EXIT_USAGE
+    assert stub.received == []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
-from disaster_tweets_client import GrpcClient, Prediction, RequestError, ServerUnavailableError
+from disaster_tweets_client import DisasterTweetsError, GrpcClient, Prediction, RequestError, ServerUnavailableError
+from disaster_tweets_client.stubs import inference_pb2_grpc
 
 from tests.client.conftest import free_port
-from tests.client.stub_server import Scripted, StubServer, prediction
+from tests.client.stub_server import Scripted, StubServer, _Servicer, prediction
 
 FLOOD = "Flood water is over the bridge in Marlow"
 # As TorchServe 0.12 words them.
@@ -114,3 +120,53 @@ def test_predict_over_tls_when_the_server_has_none_gives_up(stub: StubServer) ->
 def test_a_client_for_what_is_no_target_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match="expected host and port"):
         GrpcClient(target)
+
+
+def test_predict_when_the_channel_was_closed_by_another_thread_says_so(stub: StubServer) -> None:
+    client = GrpcClient(stub.grpc_target)
+    stub.script = [Scripted(delay_s=1)]
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.predict, FLOOD)
+        while not stub.received:
+            time.sleep(0.01)
+        client.close()
+        with pytest.raises(DisasterTweetsError, match="closed"):
+            asked.result()
+    client._is_closed = False  # as for a thread that looked just before
+    with pytest.raises(DisasterTweetsError, match="cannot be asked"):
+        client.predict(FLOOD)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
+def test_predict_on_this_machine_by_any_name_passes_every_proxy_of_the_environment(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with GrpcClient(f"{host}:{stub.grpc_port}", retries=0) as client:
+        assert isinstance(client.predict(FLOOD), Prediction)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: no certificate can be made")
+def test_predict_over_tls_of_an_own_authority_sends_the_key(stub: StubServer, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    server = grpc.server(ThreadPoolExecutor(1))
+    inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(_Servicer(stub), server)
+    pair = (key.read_bytes(), certificate.read_bytes())
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        with GrpcClient(f"localhost:{port}", api_key="secret", ca_file=str(certificate)) as client:
+            assert isinstance(client.predict(FLOOD), Prediction)
+        with (
+            GrpcClient(f"localhost:{port}", api_key="secret", tls=True, retries=0) as client,
+            pytest.raises(ServerUnavailableError),
+        ):
+            client.predict(FLOOD)
+    finally:
+        server.stop(None).wait()
+    assert [request.headers["authorization"] for request in stub.received] == ["Bearer secret"]

@@ -6,9 +6,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from disaster_tweets_client import Prediction, RequestError, RestClient, ServerUnavailableError
+import urllib3
+from disaster_tweets_client import (
+    DisasterTweetsError,
+    Prediction,
+    RequestError,
+    RestClient,
+    ServerUnavailableError,
+    UnexpectedAnswerError,
+)
+from requests.adapters import HTTPAdapter
 
 from tests.client.conftest import free_port
 from tests.client.stub_server import Scripted, StubServer
@@ -178,3 +188,83 @@ def test_predict_behind_a_path_puts_the_endpoint_after_it(stub: StubServer) -> N
 def test_a_client_for_what_is_no_address_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match="expected an address such as"):
         RestClient(base_url)
+
+
+@pytest.mark.parametrize("line", ["machine 127.0.0.1 login alice password wonderland", "default login a password b"])
+@pytest.mark.parametrize("api_key", ["THEKEY", None])
+def test_predict_when_a_netrc_names_the_host_never_sends_its_credentials(
+    stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, api_key: str | None
+) -> None:
+    (tmp_path / "netrc").write_text(line + "\n", encoding="ascii")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with RestClient(stub.rest_url, api_key=api_key) as client:
+        client._session.trust_env = True  # as for another machine
+        client.predict(FLOOD)
+    assert stub.received[0].headers.get("authorization") == (api_key and f"Bearer {api_key}")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_predict_when_redirected_sends_no_key_and_no_tweet_elsewhere(stub: StubServer, status: int) -> None:
+    with StubServer() as elsewhere, RestClient(stub.rest_url, api_key="THEKEY") as client:
+        stub.script = [Scripted(status, b"", {"Location": f"{elsewhere.rest_url}/predictions/tweets"})]
+        with pytest.raises(RequestError, match=f"HTTP {status}"):
+            client.predict(FLOOD)
+        assert elsewhere.received == []
+    assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "127.1"])
+def test_predict_on_this_machine_by_any_name_passes_every_proxy_of_the_environment(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch, name: str, host: str
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with RestClient(f"http://{host}:{stub.http_port}", retries=0) as client:
+        assert isinstance(client.predict(FLOOD), Prediction)
+
+
+def test_predict_for_another_machine_uses_the_proxy_of_the_environment(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", stub.rest_url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with RestClient("http://other.example", retries=0) as client:
+        assert isinstance(client.predict(FLOOD), Prediction)
+    assert stub.received[0].path == "http://other.example/predictions/tweets"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_predict_when_the_answer_cannot_be_unpacked_says_so(
+    client: RestClient, stub: StubServer, encoding: str
+) -> None:
+    stub.script = [Scripted(200, b"\xff no such stream", {"Content-Encoding": encoding})]
+    with pytest.raises(UnexpectedAnswerError, match="cannot be unpacked"):
+        client.predict(FLOOD)
+
+
+@pytest.mark.parametrize("proxy", ["http://a..b:1", "http://127.0.0.1:99999", "nonsense://x", "http://[::1"])
+def test_predict_when_the_proxy_of_the_environment_cannot_be_used_raises_an_error_of_the_client(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with RestClient("http://other.example", retries=0) as client, pytest.raises(DisasterTweetsError):
+        client.predict(FLOOD)
+
+
+def test_predict_allows_connecting_and_reading_together_as_long_as_the_call(
+    client: RestClient, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = []
+    send = HTTPAdapter.send
+
+    def noted(self: HTTPAdapter, *args: object, **settings: object) -> object:
+        allowed.append(settings["timeout"])
+        return send(self, *args, **settings)
+
+    monkeypatch.setattr(HTTPAdapter, "send", noted)
+    client.predict(FLOOD, timeout_s=7)
+    assert isinstance(allowed[0], urllib3.Timeout)
+    assert 6 < allowed[0].total <= 7

@@ -7,17 +7,22 @@ Example:
     'disaster'
 """
 
+from typing import TYPE_CHECKING, Any
+
 from disaster_tweets_client.errors import (
     DeadlineExceededError,
     DisasterTweetsError,
+    InvalidArgumentError,
     ItemError,
     RequestError,
     ServerUnavailableError,
     UnexpectedAnswerError,
 )
-from disaster_tweets_client.grpc_client import GrpcClient
 from disaster_tweets_client.prediction import Prediction, Tweet
 from disaster_tweets_client.rest_client import RestClient
+
+if TYPE_CHECKING:
+    from disaster_tweets_client.grpc_client import GrpcClient
 
 __version__ = "0.1.0"
 
@@ -25,6 +30,7 @@ __all__ = [
     "DeadlineExceededError",
     "DisasterTweetsError",
     "GrpcClient",
+    "InvalidArgumentError",
     "ItemError",
     "Prediction",
     "RequestError",
@@ -34,3 +40,12 @@ __all__ = [
     "UnexpectedAnswerError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import gRPC only for those who use it: it takes longer than all the rest."""
+    if name == "GrpcClient":
+        from disaster_tweets_client.grpc_client import GrpcClient
+
+        return GrpcClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, TypeVar, overload
 
+from disaster_tweets_client.arguments import check_model, check_retries, check_timeout
 from disaster_tweets_client.chunking import cut, encode_sendable
-from disaster_tweets_client.errors import DisasterTweetsError, ItemError
+from disaster_tweets_client.errors import DisasterTweetsError, InvalidArgumentError, ItemError
+from disaster_tweets_client.inputs import check_tweets
 from disaster_tweets_client.prediction import Prediction, Reply, Tweet, decode_many, decode_single
 from disaster_tweets_client.retry import Deadline, call_with_retries
 
@@ -30,14 +32,9 @@ class BaseClient(abc.ABC):
     """
 
     def __init__(self, model: str, timeout_s: float, retries: int | None) -> None:
-        Deadline(timeout_s)
-        if retries is not None and retries < 0:
-            raise ValueError(f"retries is {retries}; expected 0 or more, or None for as many as timeout_s allows")
-        if not model:
-            raise ValueError("model is empty; expected the name that the server serves it under")
-        self._model = model
-        self._timeout_s = timeout_s
-        self._retries = retries
+        self._model = check_model(model)
+        self._timeout_s = check_timeout(timeout_s)
+        self._retries = check_retries(retries)
         self._is_closed = False
 
     @overload
@@ -66,8 +63,8 @@ class BaseClient(abc.ABC):
         """Classify one tweet or a list of them.
 
         Args:
-            tweets: a text, a mapping with "text" and perhaps "id", or any iterable of those; a long one
-                is sent as several requests, one after the other.
+            tweets: a text, a mapping with "text" and perhaps "id", or any iterable of those: a list, a generator, a
+                column of a DataFrame, an array. A long one is sent as several requests, one after the other.
             on_error: what to do with a tweet that cannot be classified: raise its ItemError (of a list,
                 the first one), or return it in the tweet's place.
             timeout_s: seconds for this call; None takes the client's own. Very long lists need more.
@@ -81,26 +78,45 @@ class BaseClient(abc.ABC):
             ServerUnavailableError: no attempt reached a server that could answer.
             DeadlineExceededError: the time was over first.
             UnexpectedAnswerError: the answer is not of the documented form.
+            InvalidArgumentError: an argument cannot be used, such as a whole DataFrame.
+            The error of a list holds the answers before it, as `finished`.
         """
-        if on_error not in ("raise", "return"):
-            raise ValueError(f'on_error is {on_error!r}; expected "raise" or "return"')
-        if isinstance(tweets, bytes | bytearray) or not isinstance(tweets, Iterable):
-            raise TypeError(
-                f"tweets is {type(tweets).__name__}; expected a text, a mapping with 'text', or several of those"
-            )
-        self._check_open()
+        self._check_call(tweets, on_error)
         deadline = Deadline(self._timeout_s if timeout_s is None else timeout_s)
         if isinstance(tweets, str | Mapping):
             answer = self._predict_one(tweets, self._retries, deadline)
             if on_error == "raise" and isinstance(answer, ItemError):
                 raise answer
             return answer
-        answers = self._predict_many(tweets, deadline)
-        if on_error == "raise":
-            for answer in answers:
-                if isinstance(answer, ItemError):
+        answers: list[Prediction | ItemError] = []
+        try:
+            for answer in self._answers(tweets, lambda: deadline):
+                if on_error == "raise" and isinstance(answer, ItemError):
                     raise answer
+                answers.append(answer)
+        except DisasterTweetsError as error:
+            error.finished = answers
+            raise
         return answers
+
+    def predict_iter(
+        self, tweets: Iterable[Tweet], *, on_error: OnError = "raise", timeout_s: float | None = None
+    ) -> Iterator[Prediction | ItemError]:
+        """Classify any number of tweets and yield each answer as soon as its request is answered, in order.
+
+        Args:
+            tweets: as of `predict`, but not a single one.
+            on_error: as of `predict`.
+            timeout_s: seconds for each request with its attempts; None takes the client's own.
+
+        Raises:
+            As `predict`; what was yielded before is the caller's already.
+        """
+        self._check_call(tweets, on_error)
+        if isinstance(tweets, str | Mapping):
+            raise InvalidArgumentError("tweets is a single tweet; expected several of them, or predict in its place")
+        allowed_s = check_timeout(self._timeout_s if timeout_s is None else timeout_s)
+        return self._raised(self._answers(tweets, lambda: Deadline(allowed_s)), on_error)
 
     def is_ready(self, timeout_s: float = 2.0) -> bool:
         """Return whether a true prediction comes back now, without a second attempt.
@@ -150,18 +166,37 @@ class BaseClient(abc.ABC):
             return error
         return decode_single(self._call(payload, retries, deadline))
 
-    def _predict_many(self, tweets: Iterable[Tweet], deadline: Deadline) -> list[Prediction | ItemError]:
-        answers: dict[int, Prediction | ItemError] = {}
+    def _check_call(self, tweets: object, on_error: str) -> None:
+        if on_error not in ("raise", "return"):
+            raise InvalidArgumentError(f'on_error is {on_error!r}; expected "raise" or "return"')
+        check_tweets(tweets)
+        self._check_open()
+
+    @staticmethod
+    def _raised(answers: Iterator[Prediction | ItemError], on_error: OnError) -> Iterator[Prediction | ItemError]:
+        for answer in answers:
+            if on_error == "raise" and isinstance(answer, ItemError):
+                raise answer
+            yield answer
+
+    def _answers(
+        self, tweets: Iterable[Tweet], next_deadline: Callable[[], Deadline]
+    ) -> Iterator[Prediction | ItemError]:
+        """Yield the answers in order; those of one request come together."""
+        ready: dict[int, Prediction | ItemError] = {}
+        next_index = 0
         for part in cut(tweets):
             if isinstance(part, tuple):
-                answers[part[0]] = part[1]
-                continue
-            reply = self._call(part.payload, self._retries, deadline)
-            for index, answer in zip(part.indices, decode_many(reply, len(part.indices)), strict=True):
-                if isinstance(answer, ItemError):
-                    answer = ItemError(answer.code, answer.message, index, answer.id)
-                answers[index] = answer
-        return [answers[index] for index in range(len(answers))]
+                ready[part[0]] = part[1]
+            else:
+                reply = self._call(part.payload, self._retries, next_deadline())
+                for index, answer in zip(part.indices, decode_many(reply, len(part.indices)), strict=True):
+                    if isinstance(answer, ItemError):
+                        answer = ItemError(answer.code, answer.message, index, answer.id)
+                    ready[index] = answer
+            while next_index in ready:
+                yield ready.pop(next_index)
+                next_index += 1
 
     def _call(self, payload: bytes, retries: int | None, deadline: Deadline) -> Reply:
         return call_with_retries(lambda timeout_s: self._exchange(payload, timeout_s), retries, deadline)

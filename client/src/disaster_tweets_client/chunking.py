@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from disaster_tweets_client.errors import ItemError
-from disaster_tweets_client.prediction import Tweet, encode_tweet
+from disaster_tweets_client.inputs import Tweet, encode_tweet
 
 # A tenth of what the server takes: a request keeps its worker until all of it is done, and single tweets of others pass
 # between two of them. Some thirty micro-batches, so the cut costs next to nothing.
@@ -41,7 +41,7 @@ def cut(tweets: Iterable[Tweet]) -> Iterator[Chunk | tuple[int, ItemError]]:
         try:
             item = encode_sendable(tweet)
         except ItemError as error:
-            yield index, ItemError(error.code, error.message, index)
+            yield index, ItemError(error.code, error.message, index, error.id)
             continue
         if encoded and (len(encoded) == MAX_ITEMS or size_bytes + len(item) + 2 > MAX_BYTES):
             yield _chunk(indices, encoded)

@@ -9,10 +9,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from disaster_tweets_client.base_client import BaseClient
-from disaster_tweets_client.errors import DisasterTweetsError, ItemError
-from disaster_tweets_client.grpc_client import GrpcClient
+from disaster_tweets_client.errors import DisasterTweetsError, InvalidArgumentError, ItemError
 from disaster_tweets_client.prediction import Prediction
 from disaster_tweets_client.rest_client import RestClient
 
@@ -33,7 +33,8 @@ output: label, score, decision and text, parted by tabs; one line for each line 
 line that cannot be classified ("error", its code, and what is wrong), so that `paste` fits them together again.
 exit status: 0, or {EXIT_ITEM_ERROR} if a tweet could not be classified, {EXIT_USAGE} for wrong usage, \
 {EXIT_SERVER_ERROR} for a server that did not answer.
-environment: {API_KEY_VARIABLE} is sent as a bearer token.
+environment: {API_KEY_VARIABLE} is sent as a bearer token; to another machine only over TLS
+(an https:// address, or --grpc with --tls or --ca-file).
 """
 
 
@@ -82,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc", action="store_true", help="speak gRPC instead of HTTP")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="address over HTTP (default: %(default)s)")
     parser.add_argument("--target", default="127.0.0.1:7070", help="address over gRPC (default: %(default)s)")
+    parser.add_argument("--tls", action="store_true", help="speak TLS over gRPC, trusting the usual authorities")
+    parser.add_argument("--ca-file", metavar="PATH", help="PEM of the authority to trust instead; over gRPC speaks TLS")
     parser.add_argument("--model", default="tweets", help="name of the model (default: %(default)s)")
     parser.add_argument(
         "--timeout-s", type=float, default=30.0, help=f"for each {LINES_PER_CALL} tweets (default: %(default)s)"
@@ -91,10 +94,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _client(options: argparse.Namespace) -> BaseClient:
-    api_key = os.environ.get(API_KEY_VARIABLE)
-    settings = {"timeout_s": options.timeout_s, "retries": options.retries, "api_key": api_key}
+    api_key = os.environ.get(API_KEY_VARIABLE) or None
+    settings: dict[str, Any] = {"timeout_s": options.timeout_s, "retries": options.retries, "api_key": api_key}
+    settings["ca_file"] = options.ca_file
     if options.grpc:
-        return GrpcClient(options.target, options.model, **settings)
+        from disaster_tweets_client.grpc_client import GrpcClient  # takes longer to import than all the rest
+
+        return GrpcClient(options.target, options.model, tls=options.tls, **settings)
+    if options.tls:
+        raise InvalidArgumentError("--tls is of gRPC; expected it with --grpc, or --url https://...")
     return RestClient(options.url, options.model, **settings)
 
 

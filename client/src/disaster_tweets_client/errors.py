@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DisasterTweetsError(Exception):
-    """Base of every error that the client raises about a server or its answer."""
+    """Base of every error that the client raises.
+
+    Args:
+        finished: answers of a list before the tweet at which it failed, in order: the first `len(finished)` tweets
+            have theirs, and the list can be sent again from there. Empty for a tweet sent alone.
+    """
+
+    finished: list[Any] = []  # noqa: RUF012 (never changed: an error with answers gets a list of its own)
+
+
+class InvalidArgumentError(DisasterTweetsError, ValueError, TypeError):
+    """An argument that the client cannot use; nothing was sent."""
 
 
 class ItemError(DisasterTweetsError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
 
+from disaster_tweets_client.arguments import check_api_key, check_certificates, check_encrypted, check_target
 from disaster_tweets_client.base_client import BaseClient
-from disaster_tweets_client.errors import DeadlineExceededError, RequestError
+from disaster_tweets_client.errors import DeadlineExceededError, DisasterTweetsError, InvalidArgumentError, RequestError
 from disaster_tweets_client.loopback import is_loopback
 from disaster_tweets_client.prediction import Reply
 from disaster_tweets_client.retry import TransientError, parse_retry_after
@@ -37,13 +39,19 @@ class GrpcClient(BaseClient):
     """Ask a server over gRPC.
 
     Args:
-        target: host and port.
+        target: host and port, or `unix:/path`. Proxies of the environment are used, except for an address of this
+            machine.
         model: the name that the server serves it under.
         timeout_s: seconds that one call may take, all its requests, attempts and waits together.
         retries: attempts after the first, per request; None: as many as `timeout_s` allows, which rides out the
             restart of a server.
-        api_key: sent as a bearer token in the metadata.
-        credentials: for TLS, such as `grpc.ssl_channel_credentials()`; None speaks plain HTTP/2.
+        api_key: sent as a bearer token in the metadata; to another machine only over TLS.
+        credentials: for TLS of another kind than `tls` and `ca_file` give, such as with a client's certificate.
+        tls: speak TLS, and trust the usual authorities.
+        ca_file: PEM of the authority that signed the server's certificate; speaks TLS.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be used.
     """
 
     def __init__(
@@ -55,17 +63,20 @@ class GrpcClient(BaseClient):
         retries: int | None = 3,
         api_key: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: bool = False,
+        ca_file: str | None = None,
     ) -> None:
         super().__init__(model, timeout_s, retries)
-        if "://" in target or not target:
-            raise ValueError(f"target is {target!r}; expected host and port, such as 127.0.0.1:7070")
+        is_local = is_loopback(check_target(target))
+        credentials = _credentials(credentials, tls, ca_file)
+        check_api_key(api_key)
+        check_encrypted(target, api_key, credentials is not None, is_local)
         self._target = target
         self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
-        host = target.rpartition(":")[0].strip("[]")
         options = [
             *_RECONNECT_OPTIONS,
             ("grpc.max_receive_message_length", -1),  # the server's limit is the higher one
-            ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+            ("grpc.enable_http_proxy", 0 if is_local else 1),
         ]
         self._channel = (
             grpc.insecure_channel(target, options)
@@ -80,7 +91,11 @@ class GrpcClient(BaseClient):
         try:
             answer = self._stub.Predictions(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
+            self._check_open()  # closed by another thread meanwhile
             raise self._translated(error, timeout_s, time.monotonic() - started) from error
+        except ValueError as error:  # of a channel that was closed
+            self._check_open()
+            raise DisasterTweetsError(f"{self._target} cannot be asked: {error}") from error
         return Reply(None, answer.prediction)
 
     def _disconnect(self) -> None:
@@ -105,6 +120,21 @@ class GrpcClient(BaseClient):
             return TransientError(f"{self._target} answers {code.name}: {details}")
         exception = _JAVA_EXCEPTION.search(details)
         return RequestError(None, exception.group(1) if exception else code.name, details)
+
+
+def _credentials(
+    given: grpc.ChannelCredentials | None, tls: bool, ca_file: str | None
+) -> grpc.ChannelCredentials | None:
+    if given is not None:
+        if tls or ca_file is not None:
+            raise InvalidArgumentError("credentials are given together with tls or ca_file; expected one of them")
+        if not isinstance(given, grpc.ChannelCredentials):
+            raise InvalidArgumentError(f"credentials is {type(given).__name__}; expected grpc.ChannelCredentials")
+        return given
+    if ca_file is not None:
+        check_certificates(ca_file, None)
+        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+    return grpc.ssl_channel_credentials() if tls else None
 
 
 def _asked_to_wait_s(error: Any) -> float:

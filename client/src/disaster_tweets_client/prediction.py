@@ -1,9 +1,8 @@
-"""What goes over the wire for a tweet, and what comes back, as typed values."""
+"""What comes back over the wire, as typed values."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -14,9 +13,9 @@ from disaster_tweets_client.errors import (
     RequestError,
     UnexpectedAnswerError,
 )
+from disaster_tweets_client.inputs import Tweet, encode_tweet
 
-Tweet = str | Mapping[str, Any]
-"""A text, or a mapping with "text" and, if wanted, "id", "keyword" and "location"."""
+__all__ = ["Decision", "Label", "Prediction", "Reply", "Tweet", "decode_many", "decode_single", "encode_tweet"]
 
 Label = Literal["disaster", "not_disaster"]
 Decision = Literal["disaster", "not_disaster", "review"]
@@ -59,23 +58,6 @@ class Reply:
     body: bytes
 
 
-def encode_tweet(tweet: Tweet) -> bytes:
-    """Return a tweet as compact JSON in ASCII, so that a lone surrogate reaches the server unharmed.
-
-    Raises:
-        ItemError: it is neither text nor a mapping that JSON can carry.
-    """
-    if not isinstance(tweet, str | Mapping):
-        raise ItemError(
-            "WRONG_TYPE", f'the item is of type {type(tweet).__name__}; expected str or a mapping with "text"'
-        )
-    value = tweet if isinstance(tweet, str) else dict(tweet)
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
-    except (TypeError, ValueError) as error:
-        raise ItemError("WRONG_TYPE", f"the item cannot be written as JSON: {error}; expected plain values") from None
-
-
 def decode_single(reply: Reply) -> Prediction | ItemError:
     """Return what a reply says of the one tweet that was sent.
 
@@ -116,7 +98,7 @@ def decode_many(reply: Reply, num_items: int) -> list[Prediction | ItemError]:
 def _load(reply: Reply) -> Any:
     try:
         return json.loads(reply.body)
-    except ValueError:  # JSON or UTF-8
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deeply
         if reply.status is not None and reply.status != 200:
             raise RequestError(
                 reply.status, "NOT_JSON", f"{len(reply.body)} bytes that are no JSON; is this a disaster-tweets server?"
@@ -162,10 +144,12 @@ def _prediction(answer: Any) -> Prediction:
         or not isinstance(score, int | float)
         or not 0 <= score <= 1
         or not isinstance(version, str)
+        or not isinstance(answer.get("id"), str | int | float | None)
     ):
         raise UnexpectedAnswerError(
             f"an answer has label {label!r}, score {score!r}, decision {decision!r}, model_version {version!r}; "
-            f"expected one of {get_args(Label)}, a number in 0..1, one of {get_args(Decision)} and a text"
+            f"expected one of {get_args(Label)}, a number in 0..1, one of {get_args(Decision)} and a text, "
+            "and an id that is a text or a number"
         )
     return Prediction(
         cast(Label, label),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from disaster_tweets_client.arguments import check_timeout
 from disaster_tweets_client.errors import DeadlineExceededError, ServerUnavailableError
 
 BACK_OFF_BASE_S = 0.1
@@ -31,13 +32,15 @@ class TransientError(Exception):
 
 
 class Deadline:
-    """A point in time by which a call has to be over."""
+    """A point in time by which a call has to be over.
+
+    Raises:
+        InvalidArgumentError: `timeout_s` is no number of seconds greater than 0.
+    """
 
     def __init__(self, timeout_s: float) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"timeout_s is {timeout_s}; expected seconds greater than 0")
-        self.timeout_s = timeout_s
-        self._end_s = time.monotonic() + timeout_s
+        self.timeout_s = check_timeout(timeout_s)
+        self._end_s = time.monotonic() + self.timeout_s
 
     def remaining_s(self) -> float:
         """Return the seconds left, greater than 0.
