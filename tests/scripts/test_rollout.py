@@ -167,9 +167,10 @@ def test_promote_when_the_old_server_cannot_be_freed_then_the_new_one_is_not_tou
     def fail(*arguments: Any) -> None:
         raise kind(1)
 
-    monkeypatch.setattr(stage.rollout, "_free", fail)
-    with pytest.raises(NotFreedError, match="the new server serves"):
-        stage.rollout.promote(stage.archive)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.rollout, "_free", fail)
+        with pytest.raises(NotFreedError, match="the new server serves"):
+            stage.rollout.promote(stage.archive)
     assert stage.served() == stage.asked() == rest(stage.new)
     assert stage.started() == {"blue"}
     stage.rollout.rollback()

@@ -76,7 +76,7 @@ def test_rollout_when_killed_at_any_step_then_what_is_asked_runs_and_the_next_ro
                 break
             killed += 1
             assert {stage.asked(), stage.served()} <= answering(stage), step
-            assert stage.rollout.status(), step
+            stage.rollout.status()  # says what it found, and does not fail over half a change
             stage.rollout.promote(stage.archive)
             assert stage.asked() == stage.served() != before or command == "rollback", step
             assert {stage.asked(), stage.served()} <= answering(stage), step
