@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,14 @@ from server_temporary import make_private_folder, private_path, remove_private_f
 
 
 @pytest.fixture(autouse=True)
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_private_folder_when_made_twice_then_the_same_and_for_this_user_only(tmp_path: Path, shared: Path) -> None:
-    os.umask(os.umask(0o022))
     first = make_private_folder(tmp_path)
     assert make_private_folder(tmp_path) == first
     assert first.parent == shared
