@@ -64,7 +64,7 @@ CMD ["python", "scripts/supervise.py"]
 
 FROM debian:bookworm-slim AS gateway
 RUN apt-get update \
- && apt-get install -y --no-install-recommends nginx python3 python3-yaml python3-psutil tini \
+ && apt-get install -y --no-install-recommends nginx python3 python3-aiohttp python3-yaml python3-psutil tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10002 --no-create-home --shell /usr/sbin/nologin gateway
 WORKDIR /srv

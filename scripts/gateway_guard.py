@@ -1,7 +1,7 @@
-"""What nginx asks on a socket of its own: is this key good, is the server ready, shall we try again?
+"""Answer the questions of nginx on a Unix socket: is this key good, is the server ready, shall we try again?
 
-One process, one thread for the requests, two for probes of the server. Only nginx reaches the socket, so what comes
-is what the generated configuration sends: requests without bodies and with the few headers named there.
+One process, one thread for the requests, two for probes of the server. The HTTP parser is aiohttp's. A question has no
+body; one that has is refused and its connection closed, so that nothing of it is read as the next question.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import in_environment  # noqa: F401 (first: it explains what is missing)
 import argparse
 import asyncio
 import contextlib
-import functools
 import json
 import os
 import signal
@@ -19,9 +18,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+
+from aiohttp import web
 
 from gateway_keys import KeyFile, KeysError, Verdict
 from gateway_readiness import Prober, Readiness
@@ -31,32 +31,40 @@ EXAMPLE = "example:\n  python scripts/gateway_guard.py --settings deploy/gateway
 RECOVER_POLL_S = 0.25
 MAX_WAITING = 512  # requests that wait for a server to come back; their bodies lie in nginx
 BEARER = "bearer "
-REASONS = {
-    200: "OK",
-    204: "No Content",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    429: "Too Many Requests",
-}
-REASONS[503] = "Service Unavailable"
+COMPLAIN_EVERY_S = 60.0
+STOP_S = 1.0  # for questions that are still open when the guard ends
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What goes back to nginx."""
+class SharedProbe:
+    """One pending question to the server for everyone who waits for its answer.
 
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    Args:
+        question: takes a moment of the monotonic clock; what was found before it does not count.
+        executor: asks it; of one thread, since a prober is for one thread at a time.
+    """
 
-    def encode(self) -> bytes:
-        """Return the answer as HTTP/1.1."""
-        lines = [f"HTTP/1.1 {self.status} {REASONS[self.status]}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        if self.status != 204:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+    def __init__(self, question: Callable[[float], Readiness], executor: ThreadPoolExecutor) -> None:
+        self._question = question
+        self._executor = executor
+        self._pending: asyncio.Future[Readiness] | None = None
+        self._since = float("-inf")  # of the pending question
+
+    async def ask(self, since: float = float("-inf")) -> Readiness:
+        """Return a finding that is not older than `since`; join the pending question if it is new enough."""
+        while self._pending is not None:
+            pending, shared = self._pending, self._since >= since
+            found = await asyncio.shield(pending)
+            if shared:
+                return found
+        # All who wait by now share this one, so it must be new enough for the last of them.
+        self._since = since if since == float("-inf") else time.monotonic()
+        pending = asyncio.get_running_loop().run_in_executor(self._executor, self._question, self._since)
+        self._pending = pending
+        pending.add_done_callback(self._forget)
+        return await asyncio.shield(pending)
+
+    def _forget(self, _: object) -> None:
+        self._pending = None
 
 
 class Guard:
@@ -68,10 +76,11 @@ class Guard:
 
     def __init__(self, load_settings: Callable[[], GatewaySettings]) -> None:
         self._load_settings = load_settings
-        # A prober is for one thread at a time; the slow one must not hold up who only asks for the workers' state.
-        self._executors = {True: ThreadPoolExecutor(1, "golden"), False: ThreadPoolExecutor(1, "state")}
         self._waiting = 0
-        self._routes: dict[str, Callable[[Mapping[str, str]], Awaitable[Answer]]] = {
+        # Two of them: the slow golden tweets must not hold up a question about the state of the workers.
+        self._executors = ThreadPoolExecutor(1, "golden"), ThreadPoolExecutor(1, "state")
+        self._complaint = ("", float("-inf"))
+        self._routes: dict[str, Callable[[Mapping[str, str]], Awaitable[web.Response]]] = {
             "/auth": self._auth,
             "/live": self._live,
             "/ready": self._ready,
@@ -88,33 +97,41 @@ class Guard:
         """
         self.settings = self._load_settings()
         self._keys = KeyFile(self.settings.keys_file)
-        self._probers = {True: Prober(self.settings), False: Prober(self.settings)}
+        golden, state = Prober(self.settings), Prober(self.settings)
+        self._golden = SharedProbe(lambda _: golden.ready(), self._executors[0])
+        self._state = SharedProbe(state.workers, self._executors[1])
 
-    async def answer(self, path: str, headers: Mapping[str, str]) -> Answer:
-        """Answer one request.
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Answer one question of nginx."""
+        if request.body_exists or request.method != "GET":
+            refused = web.Response(status=400)
+            refused.force_close()
+            return refused
+        route = self._routes.get(request.path_qs)
+        return web.Response(status=404) if route is None else await route(request.headers)
 
-        Args:
-            path: as nginx wrote it.
-            headers: names in lower case.
-        """
-        route = self._routes.get(path)
-        return Answer(404) if route is None else await route(headers)
-
-    async def _auth(self, headers: Mapping[str, str]) -> Answer:
-        presented = headers.get("authorization", "")
+    async def _auth(self, headers: Mapping[str, str]) -> web.Response:
+        presented = headers.get("Authorization", "")
         if not presented.lower().startswith(BEARER):
-            return Answer(401)
+            return web.Response(status=401)
         try:
-            key = presented[len(BEARER) :].strip().encode("latin-1")
+            key = presented[len(BEARER) :].strip().encode("utf-8", "surrogateescape")
             verdict, identity = self._keys.judge(key, datetime.now(timezone.utc))
         except KeysError as error:
-            print(f"gateway: {error}; nobody is let in", file=sys.stderr, flush=True)
-            return Answer(503)
+            self._complain(f"gateway: {error}; nobody is let in")
+            return web.Response(status=503)
         if verdict is not Verdict.GOOD:
-            return Answer(401 if verdict is Verdict.UNKNOWN else 403, headers={"X-Key-Id": identity or "-"})
-        return Answer(
-            204, headers={"X-Key-Id": identity, "X-Deadline-Ms": self._deadline(headers.get("x-deadline-ms"))}
-        )
+            status = 401 if verdict is Verdict.UNKNOWN else 403
+            return web.Response(status=status, headers={"X-Key-Id": identity or "-"})
+        deadline = self._deadline(headers.get("X-Deadline-Ms"))
+        return web.Response(status=204, headers={"X-Key-Id": identity, "X-Deadline-Ms": deadline})
+
+    def _complain(self, line: str) -> None:
+        """Print a line, the same one once a minute at most: each request may find the same fault."""
+        now = time.monotonic()
+        if line != self._complaint[0] or now - self._complaint[1] > COMPLAIN_EVERY_S:
+            self._complaint = (line, now)
+            print(line, file=sys.stderr, flush=True)
 
     def _deadline(self, asked: str | None) -> str:
         """Return until when an answer is of use: the client's moment or the gateway's, whichever comes first.
@@ -127,56 +144,41 @@ class Guard:
         except ValueError:
             return asked or ""
 
-    async def _live(self, headers: Mapping[str, str]) -> Answer:
-        return Answer(200, _json({"status": "live"}))
+    async def _live(self, headers: Mapping[str, str]) -> web.Response:
+        return _json(200, {"status": "live"})
 
-    async def _ready(self, headers: Mapping[str, str]) -> Answer:
-        found = await self._probe(golden=True)
+    async def _ready(self, headers: Mapping[str, str]) -> web.Response:
+        found = await self._golden.ask()
         if found.ready:
-            return Answer(200, _json({"status": "ready"}))
+            return _json(200, {"status": "ready"})
         return _error(503, found.code, found.message, headers)
 
-    async def _busy(self, headers: Mapping[str, str]) -> Answer:
+    async def _busy(self, headers: Mapping[str, str]) -> web.Response:
         """Say which of two things TorchServe's 503 meant: too many requests wait, or nobody can answer."""
-        found = await self._probe(golden=False)
+        found = await self._state.ask()
         if found.ready:
             message = "too many requests wait for the model; try again after Retry-After seconds"
             return _error(429, "QUEUE_FULL", message, headers)
         return _error(503, found.code, found.message, headers)
 
-    async def _recovered(self, headers: Mapping[str, str]) -> Answer:
+    async def _recovered(self, headers: Mapping[str, str]) -> web.Response:
         """Wait until the server can answer again; 403 when it did not come back in time."""
         if self._waiting >= MAX_WAITING:
-            return Answer(403)
+            return web.Response(status=403)
         self._waiting += 1
         began = time.monotonic()  # the server was seen dead just now: what was known before is no longer true
         try:
-            while not (await self._probe(golden=False, since=began)).ready:
+            while not (await self._state.ask(began)).ready:
                 if time.monotonic() > began + self.settings.recover_wait_s:
-                    return Answer(403)
+                    return web.Response(status=403)
                 await asyncio.sleep(RECOVER_POLL_S)
         finally:
             self._waiting -= 1
-        return Answer(204)
-
-    async def _probe(self, golden: bool, since: float = float("-inf")) -> Readiness:
-        prober = self._probers[golden]
-        question = prober.ready if golden else functools.partial(prober.workers, since)
-        return await asyncio.get_running_loop().run_in_executor(self._executors[golden], question)
+        return web.Response(status=204)
 
 
 async def serve(guard: Guard, socket_path: Path) -> None:
     """Answer on a Unix socket until SIGTERM; SIGHUP reads the settings again."""
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                fields = (line.partition(":") for line in head[1:] if line)
-                headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-                writer.write((await guard.answer(head[0].split(" ")[1], headers)).encode())
-                await writer.drain()
-        writer.close()
 
     def reload() -> None:
         try:
@@ -191,19 +193,26 @@ async def serve(guard: Guard, socket_path: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     socket_path.unlink(missing_ok=True)
     os.umask(0o077)
-    server = await asyncio.start_unix_server(connection, str(socket_path))
-    async with server:
-        await ended.wait()
-    # Not `wait_closed`: nginx keeps its connections open.
+    # No lingering: of a question that is refused nothing more is read.
+    runner = web.ServerRunner(web.Server(guard.answer, access_log=None, lingering_time=0))
+    await runner.setup()
+    await web.UnixSite(runner, str(socket_path)).start()
+    await ended.wait()
+    # A question may wait for a server that is away; nobody waits for its answer any more.
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(runner.cleanup(), STOP_S)
 
 
-def _error(status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
-    body = {"error": {"code": code, "message": message, "request_id": headers.get("x-request-id", "")}}
-    return Answer(status, _json(body), {"Retry-After": "1" if status == 429 else "2"})
+def _error(status: int, code: str, message: str, headers: Mapping[str, str]) -> web.Response:
+    body = {"error": {"code": code, "message": message, "request_id": headers.get("X-Request-Id", "")}}
+    response = _json(status, body)
+    response.headers["Retry-After"] = "1" if status == 429 else "2"
+    return response
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _json(status: int, value: object) -> web.Response:
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def main() -> int:
