@@ -9,14 +9,17 @@ DURATION_S  ?= 30
 MINUTES     ?= 30
 RELIABILITY_DIR ?= reports/reliability
 
+# Quoted where it is used: the folder may have a blank in its name.
 BIN       := $(VENV)/bin
 BOOTSTRAP := $(or $(PYTHON),python3)
-SETUP      = @command -v $(BOOTSTRAP) >/dev/null || { echo "setup: no $(BOOTSTRAP) here; expected Python 3.10-3.12;\
+# TorchServe, its supervisor and the gateway are tried on Linux only.
+LINUX      = [ "$$(uname -s)" = Linux ] || { echo "make: this is $$(uname -s); expected Linux: use a container or a Linux machine" >&2; exit 1; }
+SETUP      = @$(LINUX); command -v "$(BOOTSTRAP)" >/dev/null || { echo "setup: no $(BOOTSTRAP) here; expected Python 3.10-3.12;\
  install it (Debian: apt-get install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; };\
- $(BOOTSTRAP) scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
+ "$(BOOTSTRAP)" scripts/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean gateway image
+.PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean distclean gateway image
 
 help: ## list these commands
 	@echo 'usage: make COMMAND [VARIABLE=value]'
@@ -28,79 +31,87 @@ setup: ## make the environment: locked packages, torch, a Java where there is no
 	$(SETUP)
 
 serve: archive ## export the model, start TorchServe, wait for right answers, print one and how to stop
-	@$(BIN)/python scripts/serve.py start
+	@"$(BIN)/python" scripts/serve.py start
 
-stop: ## stop the server that `make serve` started, and the gateway
-	@if [ -x $(BIN)/python ]; then $(BIN)/python scripts/gateway.py stop; $(BIN)/python scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
+stop: ## stop the server that `make serve` started, the gateway, and what rollouts started
+	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" scripts/gateway.py stop; "$(BIN)/python" scripts/rollout.py stop;\
+ "$(BIN)/python" scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
 
 gateway: setup ## put nginx before the running server: TLS, keys, limits; makes a certificate and a key to try it with
-	@test -f .run/gateway/certificate.pem || $(BIN)/python scripts/gateway.py certificate
-	@test -f .run/gateway/keys.json || $(BIN)/python scripts/gateway.py key create "$${USER:-me}"
-	@$(BIN)/python scripts/gateway.py start
+	@test -f .run/gateway/certificate.pem || "$(BIN)/python" scripts/gateway.py certificate
+	@test -f .run/gateway/keys.json || "$(BIN)/python" scripts/gateway.py key create "$${USER:-me}"
+	@"$(BIN)/python" scripts/gateway.py start
 
 image: setup ## build the images of server and gateway, with docker or podman or (as root) without; see scripts/image.py
-	@$(BIN)/python scripts/image.py build
+	@"$(BIN)/python" scripts/image.py build
 
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
-	@$(BIN)/python -m export --if-stale
+	@"$(BIN)/python" -m export --if-stale
 
 doctor: ## say what is wrong with settings, archive and machine, and how to mend it
-	@$(BIN)/python scripts/doctor.py
+	@"$(BIN)/python" scripts/doctor.py
 
 sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
 	$(SETUP) --set dev
-	@$(BIN)/python scripts/sbom.py
+	@"$(BIN)/python" scripts/sbom.py
 
 audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml holds those that are borne
 	$(SETUP) --set dev
-	@$(BIN)/python scripts/audit.py
+	@"$(BIN)/python" scripts/audit.py
 
 test: ## run every test, the ones on a real TorchServe too, with branch coverage
 	$(SETUP) --set dev
-	@$(BIN)/python -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
+	@"$(BIN)/python" -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
 
 check: ## lint, format and types, changing nothing
 	$(SETUP) --set dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check . && "$(BIN)/mypy"
 
 train: ## fine-tune the model of model/ anew from raw tweets: make train DATA=folder
 	@test -d "$(DATA)" || { echo 'train: DATA="$(DATA)" is no folder; expected the raw tweets: make train DATA=folder' >&2; exit 1; }
 	$(SETUP) --set train
-	@$(BIN)/python -m training.make_dataset --from "$(DATA)"
-	@$(BIN)/python -m training.train $(OVERRIDES)
+	@"$(BIN)/python" -m training.make_dataset --from "$(DATA)"
+	@"$(BIN)/python" -m training.train $(OVERRIDES)
 
 loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
-	@$(BIN)/python scripts/serve.py status
-	@$(BIN)/locust -f scripts/loadtest.py --headless -u $(USERS) -t $(DURATION_S)s
+	@"$(BIN)/python" scripts/serve.py status
+	@"$(BIN)/locust" -f scripts/loadtest.py --headless -u "$(USERS)" -t "$(DURATION_S)s"
 
 # The long forms of tests: on the real archive, and each leaves its figures for docs/reliability.md in RELIABILITY_DIR.
-TRIED = TRIED_ARCHIVE=$(CURDIR)/model_store/tweets.mar RELIABILITY_DIR=$(RELIABILITY_DIR)
+TRIED = TRIED_ARCHIVE="$(CURDIR)/model_store/tweets.mar" RELIABILITY_DIR="$(RELIABILITY_DIR)"
 
 fuzz: archive ## 20,000 drawn requests in batches with good ones, 3,000 gRPC calls, 500,000 inputs of the parser
 	$(SETUP) --set dev
-	@$(TRIED) FUZZ_REQUESTS=20000 FUZZ_GRPC_CALLS=3000 FUZZ_PARSER_RUNS=500000 $(BIN)/python -m pytest tests/fuzz
+	@$(TRIED) FUZZ_REQUESTS=20000 FUZZ_GRPC_CALLS=3000 FUZZ_PARSER_RUNS=500000 "$(BIN)/python" -m pytest tests/fuzz
 
 chaos: archive ## kill, stop, starve and attack a server under load; some minutes
 	$(SETUP) --set dev
-	@$(TRIED) CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/serving/test_attacks.py tests/serving/test_privacy.py
+	@$(TRIED) CHAOS=1 "$(BIN)/python" -m pytest tests/chaos tests/serving/test_attacks.py tests/serving/test_privacy.py
 
 soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTES minutes
-	@$(BIN)/python scripts/serve.py status
-	@$(BIN)/python scripts/soak.py --minutes $(MINUTES) --out $(RELIABILITY_DIR)/soak.json
+	@"$(BIN)/python" scripts/serve.py status
+	@"$(BIN)/python" scripts/soak.py --minutes "$(MINUTES)" --out "$(RELIABILITY_DIR)/soak.json"
 
 benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
 	$(SETUP) --set train
-	@$(BIN)/python scripts/benchmark.py
+	@"$(BIN)/python" scripts/benchmark.py
 
 tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
 	$(SETUP) --set train
-	@$(BIN)/python scripts/tune.py
+	@"$(BIN)/python" scripts/tune.py
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev
-	@$(BIN)/python scripts/lock_requirements.py
+	@"$(BIN)/python" scripts/lock_requirements.py
 
-clean: stop ## remove what was built here, logs and reports (the environment and trained models stay)
-	rm -rf build reports logs .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
-	rm -f model_store/*.mar model_store/*.json model_store/*.sig
+clean: ## remove builds, logs and reports; keys, certificates, settings and models that serve stay
+	rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	@if [ -x "$(BIN)/python" ] && "$(BIN)/python" scripts/serve.py status >/dev/null 2>&1; then\
+ echo 'a server runs: its archive and logs stay (make stop)'; else rm -rf logs && rm -f model_store/*.mar model_store/*.json model_store/*.sig; fi
+
+distclean: ## stop everything, and remove keys, certificates and slots too; asks before
+	@printf 'This removes API keys, TLS keys, signing keys, every model that rollouts keep, and all builds.\nType yes: '; \
+ read -r answer && [ "$$answer" = yes ] || { echo 'nothing was removed' >&2; exit 1; }
+	@$(MAKE) --no-print-directory stop clean
+	rm -rf .run .keys

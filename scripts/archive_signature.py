@@ -201,7 +201,14 @@ def _check_contents(name: str, expected: dict[str, str], found: dict[str, str]) 
 def _check_golden(archive: Path, manifest: dict[str, Any]) -> None:
     golden = archive.with_suffix(".golden.json")
     expected = manifest.get("golden_sha256")
-    if expected is not None and golden.is_file() and _size_and_hash(golden)[1] != expected:
+    if expected is None:
+        return
+    if not golden.is_file():
+        raise ArchiveRefusedError(
+            f"{golden.name} is missing, and the signed manifest names it: nothing could prove a server right; copy it "
+            "too or build the archive again: make archive"
+        )
+    if _size_and_hash(golden)[1] != expected:
         raise ArchiveRefusedError(
             f"{golden.name} differs from the signed manifest: a server would be held against wrong answers; copy it "
             "again or build the archive again: make archive"

@@ -20,24 +20,30 @@ from pathlib import Path
 import psutil
 
 from gateway_certificate import make_certificate
-from gateway_config import write_config
+from gateway_config import render_config
 from gateway_keys import KeysError, create_key, read_keys, revoke_key
+from gateway_lock import LockedError, is_locked, locked
 from gateway_settings import DEFAULT_FILE, GatewaySettings, GatewaySettingsError, read_gateway_settings
-from gateway_supervisor import NGINX_STOP_S, GatewayError, Supervisor, check_config
+from gateway_supervisor import NGINX_PID, NGINX_STOP_S, GatewayError, Supervisor, check_settings, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = "gateway.json"
+LOCK = "lock"  # in the run folder; held as long as a gateway runs with it
+LOCK_WAIT_S = 1.0  # others only look at it
 CONSOLE = "console.log"
 START_TIMEOUT_S = 30.0
-EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, not listened on
+AS_ROOT = "it runs as root, and so does the part of nginx that reads the network; start it as an ordinary user"
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to ask what listens everywhere
 EXAMPLE = """examples:
   python scripts/gateway.py key create "control room" --days 90   the key is shown once
   python scripts/gateway.py key list
   python scripts/gateway.py key revoke 1a2b3c4d
-  python scripts/gateway.py certificate     a certificate of one's own, to try the gateway on this machine
+  python scripts/gateway.py certificate     a self-signed certificate, to try the gateway on this machine
   python scripts/gateway.py start           in the background; run: in the foreground
   python scripts/gateway.py status          exit status 0 when the server behind it answers right
   python scripts/gateway.py reload          after a change of gateway.yaml or of the certificate
+  python scripts/gateway.py reopen          after the access log was moved away: it is made again
+  python scripts/gateway.py render          print the configuration for nginx
   python scripts/gateway.py stop
 """
 
@@ -55,15 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{settings.certificate} and its private key are made, for 30 days")
             return 0
         if options.command == "render":
-            config = write_config(settings, root)
-            check_config(config)
-            print(config)
+            print(render_config(settings, root))
             return 0
         if options.command == "run":
             return _run(settings, file, root)
-        commands = {"start": _start, "reload": _reload, "stop": _stop, "status": _status}
+        commands = {"start": _start, "reload": _reload, "reopen": _reopen, "stop": _stop, "status": _status}
         return commands[options.command](settings, file, root)
-    except (GatewayError, GatewaySettingsError, KeysError, OSError) as error:
+    except (GatewayError, GatewaySettingsError, KeysError, LockedError, OSError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
 
@@ -76,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", type=Path, default=default, help="or GATEWAY_SETTINGS (default: %(default)s)")
     parser.add_argument("--root", type=Path, default=ROOT, help="where relative paths start (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("start", "run", "status", "reload", "stop", "render", "certificate"):
+    for name in ("start", "run", "status", "reload", "reopen", "stop", "render", "certificate"):
         commands.add_parser(name)
     key = commands.add_parser("key").add_subparsers(dest="key_command", required=True)
     create = key.add_parser("create")
@@ -102,13 +106,24 @@ def _key(settings: GatewaySettings, options: argparse.Namespace) -> int:
 
 
 def _run(settings: GatewaySettings, file: Path, root: Path) -> int:
-    settings.run_folder.mkdir(parents=True, exist_ok=True)
-    record = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-    (settings.run_folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    if sys.platform != "linux":
+        raise GatewayError("the gateway needs Linux; elsewhere run it in its container")
+    if os.geteuid() == 0:
+        print(f"gateway: {AS_ROOT}", file=sys.stderr, flush=True)
+    find_nginx()
+    folder = settings.run_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # sockets that want no key are in it
+    (folder / LOCK).touch()
     try:
-        return Supervisor(lambda: read_gateway_settings(file, root), file, root).run()
-    finally:
-        (settings.run_folder / RECORD).unlink(missing_ok=True)
+        with locked(folder / LOCK, LOCK_WAIT_S):
+            (folder / RECORD).write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+            try:
+                return Supervisor(lambda: read_gateway_settings(file, root), root).run()
+            finally:
+                (folder / RECORD).unlink(missing_ok=True)
+    except LockedError as error:
+        raise GatewayError(f"a gateway runs in {folder} already, it is not touched ({error})") from None
 
 
 def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
@@ -125,33 +140,37 @@ def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     console = settings.run_folder / CONSOLE
     command = [sys.executable, __file__, "--settings", str(file), "--root", str(root), "run"]
-    with console.open("wb") as output:
+    console.write_bytes(b"")
+    with console.open("ab") as output:
         supervisor = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     process = psutil.Process(supervisor.pid)
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not _answers(settings):
+    while not _listens(settings, process):
         if supervisor.poll() is not None or time.monotonic() > deadline:
             _end(process)
             lines = console.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise GatewayError(f"it did not start: {' '.join(lines[-3:]) or 'no line in ' + str(console)}")
         time.sleep(0.05)
+    if os.geteuid() == 0:
+        print(f"gateway: {AS_ROOT}", file=sys.stderr)
     host, port = settings.rest_address.host, settings.rest_address.port
     print(f"gateway on https://{host}:{port} (pid {process.pid}); stop: python scripts/gateway.py stop")
     return 0
 
 
-def _answers(settings: GatewaySettings) -> bool:
-    """Tell whether nginx answers, whatever it says."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        return _get(settings, "/live")[0] > 0
+def _listens(settings: GatewaySettings, supervisor: psutil.Process) -> bool:
+    """Tell whether the nginx of this supervisor has its ports; any other program may answer on them."""
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        pid = int((settings.run_folder / NGINX_PID).read_text(encoding="ascii"))
+        return pid in {child.pid for child in supervisor.children()}
     return False
 
 
 def _get(settings: GatewaySettings, path: str) -> tuple[int, str]:
     """Ask this machine's own gateway; whether clients trust its certificate is not the question here."""
-    host = "127.0.0.1" if settings.rest_address.host in EVERYWHERE else settings.rest_address.host
+    host = EVERYWHERE.get(settings.rest_address.host, settings.rest_address.host)
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(host.strip("[]"), settings.rest_address.port, timeout=10.0, context=tls)
@@ -175,9 +194,19 @@ def _reload(settings: GatewaySettings, file: Path, root: Path) -> int:
     running = _running(settings)
     if running is None:
         raise GatewayError("no gateway runs; start it: python scripts/gateway.py start")
-    check_config(write_config(settings, root))
+    check_settings(settings, root)
     running.send_signal(signal.SIGHUP)
     print(f"told {running.pid} to read its settings again; requests that run are answered by the old ones")
+    return 0
+
+
+def _reopen(settings: GatewaySettings, file: Path, root: Path) -> int:
+    running = _running(settings)
+    if running is None:
+        print("no gateway runs")
+        return 0
+    running.send_signal(signal.SIGUSR1)
+    print(f"told {running.pid} to open its log files again")
     return 0
 
 
@@ -192,13 +221,11 @@ def _stop(settings: GatewaySettings, file: Path, root: Path) -> int:
 
 
 def _running(settings: GatewaySettings) -> psutil.Process | None:
-    """Return the supervisor that has this run folder and still runs."""
+    """Return the supervisor that holds this run folder."""
+    if not is_locked(settings.run_folder / LOCK):
+        return None
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, psutil.Error):
-        record = json.loads((settings.run_folder / RECORD).read_text(encoding="utf-8"))
-        process = psutil.Process(record["pid"])
-        # A pid is given again to another program after a while.
-        if abs(process.create_time() - record["created"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
-            return process
+        return psutil.Process(json.loads((settings.run_folder / RECORD).read_text(encoding="utf-8"))["pid"])
     return None
 
 

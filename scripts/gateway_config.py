@@ -117,38 +117,30 @@ GRPC_ERRORS = {
 _GRPC_SAME = {494: 400, 497: 400, 496: 495, 405: 404, 414: 404, 502: 500, 503: 500}
 
 
-def write_config(settings: GatewaySettings, root: Path) -> Path:
-    """Write every file of the configuration into the run folder.
+def render_config(settings: GatewaySettings, root: Path) -> str:
+    """Return nginx's configuration, in one piece: it can be replaced in one step.
 
     Args:
         settings: checked ones.
         root: holds deploy/gateway/.
-
-    Returns:
-        The main file.
     """
-    settings.run_folder.mkdir(parents=True, exist_ok=True)
-    settings.run_folder.chmod(0o700)  # sockets without a key lie in it
-    values = _values(settings)
-    files = {
-        "errors.conf": _rest_errors(),
-        "errors_grpc.conf": _grpc_errors(),
-        "inner_location.conf": (root / TEMPLATES / "inner_location.conf.template").read_text(encoding="utf-8"),
-        "outer_location.conf": (root / TEMPLATES / "outer_location.conf.template").read_text(encoding="utf-8"),
+    text = _template(root, MAIN)
+    # Each may hold marks of those after it.
+    parts = {
+        "rest_servers": _rest_servers(settings, (root / OPENAPI).resolve()),
+        "grpc_servers": _grpc_servers(settings, root),
+        "inner_location": _template(root, "inner_location.conf"),
+        "outer_location": _template(root, "outer_location.conf"),
+        "errors": _rest_errors(),
+        "errors_grpc": _grpc_errors(),
     }
-    for name, template in files.items():
-        (settings.run_folder / name).write_text(_fill(template, values), encoding="utf-8")
-    openapi = (root / OPENAPI).resolve()
-    values = {
-        **values,
-        "rest_servers": _fill(_rest_servers(settings, openapi), values),
-        "grpc_servers": _fill(_grpc_servers(settings, root), values),
-    }
-    main = settings.run_folder / MAIN
-    main.write_text(
-        _fill((root / TEMPLATES / f"{MAIN}.template").read_text(encoding="utf-8"), values), encoding="utf-8"
-    )
-    return main
+    for name, part in parts.items():
+        text = text.replace(f"@{name}@", part)
+    return _fill(text, _values(settings))
+
+
+def _template(root: Path, name: str) -> str:
+    return (root / TEMPLATES / f"{name}.template").read_text(encoding="utf-8")
 
 
 def _values(settings: GatewaySettings) -> dict[str, str]:
@@ -159,11 +151,16 @@ def _values(settings: GatewaySettings) -> dict[str, str]:
     values["routes"] = "\n".join(f"        {path} {name};" for path, name in names.items())
     values["read_only"] = "\n".join(f"        {path} GET;" for path in (*GUARDED, OPENAPI_PATH))
     values["user"] = "user root;" if os.geteuid() == 0 else ""
+    # Optional in the handshake, since probes of /ready and /live have none; the other locations require it.
     values["client_certificates"] = (
-        f"ssl_client_certificate {settings.client_ca};\n    ssl_verify_client on;\n    ssl_verify_depth 2;"
+        f'ssl_client_certificate "{settings.client_ca}";\n    ssl_verify_client optional;\n    ssl_verify_depth 2;'
         if settings.client_ca
         else "ssl_verify_client off;"
     )
+    values["require_certificate"] = "if ($ssl_client_verify != SUCCESS) { return 496; }" if settings.client_ca else ""
+    proxies = [f"    set_real_ip_from {network};\n" for network in settings.trusted_proxies]
+    forwarded = "    real_ip_header X-Forwarded-For;\n    real_ip_recursive on;"
+    values["trusted_proxies"] = "".join(proxies) + forwarded if proxies else ""
     return values
 
 
@@ -172,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of `@name@`; nginx's own `$name` stays."""
+    """Put values in the place of `@name@`, once: what looks like a mark in a value is none."""
     return _MARK.sub(lambda found: values[found[1]], template)
 
 
@@ -241,8 +238,7 @@ _BODILESS = """        client_max_body_size 1k;
 
 def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
     blocks = [
-        f"    location = {path} {{\n        include @run_folder@/outer_location.conf;\n"
-        f"        proxy_pass http://inner{path};\n    }}\n"
+        f"    location = {path} {{\n        @outer_location@\n        proxy_pass http://inner{path};\n    }}\n"
         for path in PREDICTING
     ]
     for path in GUARDED:
@@ -252,24 +248,22 @@ def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
             "        add_header Cache-Control no-store always;\n    }\n"
         )
     blocks.append(
-        f"    location = {OPENAPI_PATH} {{\n{_READ_ONLY}        default_type application/yaml;\n"
-        f"        alias {openapi};\n        add_header X-Request-Id $id always;\n    }}\n"
+        f"    location = {OPENAPI_PATH} {{\n{_READ_ONLY}        @require_certificate@\n"
+        "        default_type application/yaml;\n"
+        f'        alias "{openapi}";\n        add_header X-Request-Id $id always;\n    }}\n'
     )
-    blocks.append(
-        "    location / {\n        limit_req zone=address burst=@address_burst@ nodelay;\n        return 404;\n    }\n"
-    )
-    own = _server("@rest_address@ ssl", settings, "errors.conf", _AUTH + "".join(blocks))
-    return own + _foreign("@rest_address@ ssl", settings, "errors.conf")
+    blocks.append("    location / { return 404; }\n")
+    own = _server("@rest_address@ ssl", settings, "errors", _AUTH + "".join(blocks))
+    return own + _foreign("@rest_address@ ssl", settings, "errors")
 
 
 def _grpc_servers(settings: GatewaySettings, root: Path) -> str:
     if settings.grpc_address is None:
         return ""
-    template = (root / TEMPLATES / "grpc.conf.template").read_text(encoding="utf-8")
-    published, _, inner = template.partition("# ---\n")
+    published, _, inner = _template(root, "grpc.conf").partition("# ---\n")
     published = published.replace("@grpc_method@", GRPC_METHOD)
-    own = _server("@grpc_address@ ssl http2", settings, "errors_grpc.conf", _AUTH + published)
-    return own + _foreign("@grpc_address@ ssl http2", settings, "errors_grpc.conf") + inner
+    own = _server("@grpc_address@ ssl http2", settings, "errors_grpc", _AUTH + published)
+    return own + _foreign("@grpc_address@ ssl http2", settings, "errors_grpc") + inner
 
 
 def _server(listen: str, settings: GatewaySettings, errors: str, content: str) -> str:
@@ -277,12 +271,12 @@ def _server(listen: str, settings: GatewaySettings, errors: str, content: str) -
         head = f"server {{\n    listen {listen};\n    server_name {' '.join(settings.host_names)};\n"
     else:
         head = f"server {{\n    listen {listen} default_server;\n    server_name _;\n"
-    return f"{head}    include @run_folder@/{errors};\n{content}}}\n"
+    return f"{head}@{errors}@\n{content}}}\n"
 
 
 def _foreign(listen: str, settings: GatewaySettings, errors: str) -> str:
     """Answer those who call this machine by a name that is not its own."""
     if not settings.host_names:
         return ""
-    head = f"server {{\n    listen {listen} default_server;\n    server_name _;\n    include @run_folder@/{errors};\n"
+    head = f"server {{\n    listen {listen} default_server;\n    server_name _;\n@{errors}@\n"
     return f"{head}    location / {{ return 421; }}\n}}\n"

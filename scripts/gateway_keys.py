@@ -13,15 +13,19 @@ import json
 import os
 import re
 import secrets
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 
+from gateway_lock import LockedError, locked
+
 KEY_PREFIX = "dtk"  # secret scanners find what has a prefix
 KEY_BYTES = 32
+LOCK_WAIT_S = 10.0
 _NAME = re.compile(r"[\w.@ -]{1,64}")
 _ID = re.compile(r"[0-9a-f]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -94,10 +98,11 @@ def create_key(file: Path, name: str, days: float | None = None) -> tuple[ApiKey
     key = f"{KEY_PREFIX}_{identity}_{secrets.token_urlsafe(KEY_BYTES)}"
     expires = None if days is None else _iso(now + timedelta(days=days))
     entry = ApiKey(identity, name, hash_key(key.encode()), _iso(now), expires)
-    keys = read_keys(file) if file.exists() else []
-    if any(one.id == identity for one in keys):
-        raise KeysError(f"the id {identity} is taken, by one chance in four thousand million; create the key again")
-    _write(file, [*keys, entry])
+    with _changing(file):
+        keys = read_keys(file) if file.exists() else []
+        if any(one.id == identity for one in keys):
+            raise KeysError(f"the id {identity} is taken, by one chance in four thousand million; create the key again")
+        _write(file, [*keys, entry])
     return entry, key
 
 
@@ -107,12 +112,13 @@ def revoke_key(file: Path, identity: str) -> ApiKey:
     Raises:
         KeysError: no such key.
     """
-    keys = read_keys(file)
-    for index, key in enumerate(keys):
-        if key.id == identity:
-            keys[index] = replace(key, revoked=key.revoked or _iso(datetime.now(timezone.utc)))
-            _write(file, keys)
-            return keys[index]
+    with _changing(file):
+        keys = read_keys(file)
+        for index, key in enumerate(keys):
+            if key.id == identity:
+                keys[index] = replace(key, revoked=key.revoked or _iso(datetime.now(timezone.utc)))
+                _write(file, keys)
+                return keys[index]
     raise KeysError(f"no key has the id {identity!r}; expected one of {[key.id for key in keys]}")
 
 
@@ -130,7 +136,7 @@ def read_keys(file: Path) -> list[ApiKey]:
         raise KeysError(f"no file of keys {file}; make a key: python scripts/gateway.py key create NAME") from None
     except (OSError, ValueError, TypeError, AttributeError):
         raise KeysError(
-            f"{file} is no list of keys; restore it from its backup, or remove it and make keys anew"
+            f"{file} is no list of keys; restore it from its backup, or remove it and make new keys"
         ) from None
     if len(keys) != len(entries) or len({key.id for key in keys}) != len(keys):
         raise KeysError(f"{file} has an entry with unknown fields or an id twice; restore it from its backup")
@@ -190,21 +196,60 @@ class KeyFile:
         return judge(presented, self._keys, now)
 
 
+@contextlib.contextmanager
+def _changing(file: Path) -> Iterator[None]:
+    """Let one process at a time read, change and write: a revocation must not be lost to a key made meanwhile."""
+    folder = file.resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # The folder, since the file is replaced by each change, and a lock file would have an owner of its own.
+    try:
+        with locked(folder, LOCK_WAIT_S):
+            yield
+    except LockedError as error:
+        raise KeysError(str(error)) from None
+
+
 def _write(file: Path, keys: list[ApiKey]) -> None:
-    """Replace the file in one step, so that no reader sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Replace the file in one step, so that no reader sees half of it; owner, group and mode stay.
+
+    Raises:
+        KeysError: the new file could not be given to the owner of the old one.
+    """
+    file = file.resolve()  # what a link names is replaced, not the link
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".keys-")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+            _as_before(output.fileno(), file)
             json.dump([asdict(key) for key in keys], output, indent=1)
             output.write("\n")
             output.flush()
             os.fsync(output.fileno())
         os.replace(temporary, file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # or the old file may be back after a power loss
+        finally:
+            os.close(folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _as_before(descriptor: int, file: Path) -> None:
+    """Give a new file the owner and mode of the one that it replaces: the gateway must still be able to read it."""
+    if not file.exists():
+        return
+    old, new = file.stat(), os.fstat(descriptor)
+    try:
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    except PermissionError:
+        raise KeysError(
+            f"{file} belongs to user {old.st_uid}, group {old.st_gid}, and you are {os.geteuid()}; nothing is changed; "
+            "run the command as its owner or as root"
+        ) from None
 
 
 def _iso(moment: datetime) -> str:

@@ -271,7 +271,7 @@ class Rollout:
     def _watch(self, place: Place) -> None:
         end = time.monotonic() + self._options.watch_s
         while True:
-            self._prove(place.target, aloud=False)
+            self._prove(place.target, False)
             if time.monotonic() >= end:
                 return
             time.sleep(min(1.0, max(0.0, end - time.monotonic())))

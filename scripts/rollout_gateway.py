@@ -18,9 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-import yaml
 
-from gateway_settings import TARGET_ADDRESSES, TARGET_FILE
+from gateway_settings import (
+    TARGET_ADDRESSES,
+    TARGET_FILE,
+    GatewaySettings,
+    GatewaySettingsError,
+    read_gateway_settings,
+)
 from server_lock import write_whole
 from server_settings import Address
 
@@ -88,18 +93,11 @@ class Gateway:
         Raises:
             GatewaySwitchError: the settings cannot be read.
         """
-        override = self._override()
-        try:
-            values = self._values() if override is None else json.loads(override)
-            target = Target(*(str(values[key]) for key in (*TARGET_ADDRESSES, "golden_file")))
-            for key in TARGET_ADDRESSES:
-                target.address(key)
-        except (KeyError, ValueError, TypeError) as wrong:
-            where = self._file if override is None else self._run_folder / TARGET_FILE
-            raise GatewaySwitchError(
-                f"{where} names no server ({wrong}); expected {', '.join(TARGET_ADDRESSES)} and golden_file"
-            ) from None
-        return target
+        settings = self._settings
+        rest, management, grpc = (
+            f"{one.host}:{one.port}" for one in (settings.server_rest, settings.server_management, settings.server_grpc)
+        )
+        return Target(rest, management, grpc, str(settings.golden_file))
 
     def switch(self, target: Target, timeout_s: float) -> list[psutil.Process]:
         """Point the gateway to another server, and return when new workers of nginx have taken over.
@@ -147,18 +145,16 @@ class Gateway:
         self._reload()
         self._wait_for_new(old, timeout_s)
 
-    def _values(self) -> dict[str, object]:
+    @property
+    def _settings(self) -> GatewaySettings:
         try:
-            values = yaml.safe_load(self._file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise GatewaySwitchError(f"{self._file} cannot be read ({error})") from None
-        if not isinstance(values, dict):
-            raise GatewaySwitchError(f"{self._file} holds no keys and values")
-        return values
+            return read_gateway_settings(self._file, self._root)
+        except (OSError, GatewaySettingsError) as error:
+            raise GatewaySwitchError(f"the gateway's settings cannot be used ({error})") from None
 
     @property
     def _run_folder(self) -> Path:
-        return self._root / str(self._values().get("run_folder", ""))
+        return self._settings.run_folder
 
     def _override(self) -> str | None:
         try:

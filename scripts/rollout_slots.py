@@ -6,7 +6,6 @@ Each slot's server runs under scripts/supervise.py, which starts it again when i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -19,7 +18,16 @@ import psutil
 
 from archive_signature import TRUSTED_KEYS, Verified, verify_archive
 from golden_answers import loaded_workers
-from server_process import ServerError, is_free, server_environment, servers_of, stop
+from server_process import (
+    SUPERVISE,
+    ServerError,
+    is_free,
+    server_environment,
+    servers_of,
+    stop,
+    stop_supervisors,
+    supervisors_of,
+)
 from server_settings import (
     ARCHIVE,
     CLASSES,
@@ -37,7 +45,6 @@ from server_temporary import make_private_folder, private_path, remove_private_f
 
 SLOTS = Path(".run/slots")
 NAMES = ("blue", "green", "grey")  # what serves, what served before, and room for the next
-SUPERVISE = Path(__file__).with_name("supervise.py")
 CONSOLE = "console.log"
 BESIDE = (".mar", ".manifest.json", ".manifest.sig", ".golden.json")
 PORT_KEYS = (
@@ -50,7 +57,6 @@ PORT_KEYS = (
 PORT_STEP = 100
 PORT_TRIES = 50
 POLL_S = 0.2
-STOP_TIMEOUT_S = 40.0  # the supervisor gives Java 20 s
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,7 @@ class Slot:
     @property
     def supervisors(self) -> list[psutil.Process]:
         """Return the programs that start its server again when it dies: one, or none."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                names = {Path(word).name for word in process.cmdline()[:3]}
-                if SUPERVISE.name in names and Path(process.cwd()) == self.folder and process.is_running():
-                    found.append(process)
-        return found
+        return supervisors_of(self.folder)
 
     @property
     def _temporary(self) -> Path:
@@ -116,13 +116,7 @@ class Slot:
         Raises:
             ServerError: it does not end, or something else has its ports now.
         """
-        supervisors = self.supervisors
-        for process in supervisors:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        for process in psutil.wait_procs(supervisors, STOP_TIMEOUT_S)[1]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        stop_supervisors(self.folder)
         for process in servers_of(self.folder):  # one whose supervisor was killed
             stop(self.folder, process, ())
         remove_private_folder(self.folder)
@@ -131,7 +125,7 @@ class Slot:
         make_private_folder(self.folder)  # fails here, where the reason is seen
         with (self.folder / CONSOLE).open("wb") as console:
             subprocess.Popen(
-                [str(bin_dir / "python"), str(SUPERVISE), "--folder", str(self.folder)],
+                [str(bin_dir / "python"), str(Path(__file__).with_name(SUPERVISE)), "--folder", str(self.folder)],
                 cwd=self.folder,
                 env=server_environment(os.environ, bin_dir),
                 stdin=subprocess.DEVNULL,

@@ -35,6 +35,7 @@ from server_process import (
     running_server,
     servers_of,
     stop,
+    stop_supervisors,
     temporary_folder_owner,
 )
 from server_settings import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
@@ -202,12 +203,15 @@ def status(root: Path, settings: Settings) -> int:
 def stop_own(root: Path, settings: Settings) -> int:
     """Stop the server of this folder, started by `make serve` or by hand; return the exit status."""
     recorded = running_server(root)
+    supervisors = stop_supervisors(root)
+    for process in supervisors:
+        print(f"stopped the supervisor {process.pid} and its server")
     own = servers_of(root)
     for process in own:
         stop(root, process, settings.addresses)
         by_hand = "" if recorded and recorded[1] == process else ", which was started by hand"
         print(f"stopped {process.pid}{by_hand}")
-    if own:
+    if own or supervisors:
         return 0
     other = temporary_folder_owner()
     if other is not None and not belongs_to(root, other):

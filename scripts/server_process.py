@@ -23,10 +23,12 @@ from server_temporary import make_private_folder, remove_private_folder, with_pr
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 PID_FILE = ".model_server.pid"  # in the temporary folder. Source: TorchServe 0.12, ts/model_server.py
+SUPERVISE = "supervise.py"
 RECORD = Path(".run/server.json")
 CONSOLE = Path(".run/console.log")
 START_LOCK = Path(".run/serve.lock")
 STOP_TIMEOUT_S = 30.0
+SUPERVISOR_STOP_TIMEOUT_S = 40.0  # it gives Java 20 s
 ENDING_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 5.0
 KILL_ROUNDS = 3
@@ -68,6 +70,29 @@ def is_torchserve(process: psutil.Process) -> bool:
         return MAIN_CLASS in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def supervisors_of(root: Path) -> list[psutil.Process]:
+    """Return the programs that start a folder's server again when it dies: one, or none."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            names = {Path(word).name for word in process.cmdline()[:3]}
+            if SUPERVISE in names and belongs_to(root, process) and _is_alive(process):
+                found.append(process)
+    return found
+
+
+def stop_supervisors(root: Path) -> list[psutil.Process]:
+    """Stop the supervisor of a folder, which stops its server; return what was stopped."""
+    supervisors = supervisors_of(root)
+    for process in supervisors:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(supervisors, SUPERVISOR_STOP_TIMEOUT_S)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return supervisors
 
 
 def belongs_to(root: Path, process: psutil.Process) -> bool:

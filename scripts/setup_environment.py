@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from activation import add_private_folder
 from java_runtime import LOWEST_JAVA, JavaError, find_java, java_version, link_java
 from pip_install import InstallError, install, pip_environment
 
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changed |= install_set(venv, options.set)
         changed |= install_torch(venv, options.torch_index)
         changed |= provide_java(venv)
+        changed |= add_private_folder(venv)
     except (SetupError, InstallError, JavaError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

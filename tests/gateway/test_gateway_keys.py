@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+import gateway_keys
 from gateway_keys import KeyFile, KeysError, Verdict, create_key, hash_key, judge, read_keys, revoke_key
+from gateway_lock import locked
 
 NOW = datetime.now(timezone.utc)
 
@@ -104,3 +107,64 @@ def test_file_when_an_entry_has_a_day_without_time_zone_then_refused(tmp_path: P
     file.write_text(json.dumps([{**entry, "expires": "2099-01-01T00:00:00"}]))
     with pytest.raises(KeysError):
         read_keys(file)
+
+
+def test_file_when_changed_then_mode_and_owner_stay(tmp_path: Path) -> None:
+    """The gateway in its container reads the file by its group; root rotates the keys."""
+    file = tmp_path / "keys.json"
+    entry, _ = create_key(file, "a")
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 10_002, 10_003)
+    owner = (file.stat().st_uid, file.stat().st_gid)
+    for change in (lambda: create_key(file, "b"), lambda: revoke_key(file, entry.id)):
+        change()
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert (file.stat().st_uid, file.stat().st_gid) == owner
+
+
+def test_file_when_it_cannot_be_given_to_its_owner_then_refused_and_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "keys.json"
+    create_key(file, "a")
+    before = file.read_bytes()
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", forbidden)
+    monkeypatch.setattr(os, "fchmod", forbidden)
+    with pytest.raises(KeysError, match="run the command as its owner"):
+        create_key(file, "b")
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_file_when_it_is_a_link_then_the_link_stays(tmp_path: Path) -> None:
+    real, link = tmp_path / "real" / "keys.json", tmp_path / "keys.json"
+    link.symlink_to(real)
+    create_key(link, "a")
+    create_key(link, "b")
+    assert link.is_symlink()
+    assert len(read_keys(real)) == 2
+
+
+def test_keys_when_made_and_revoked_at_once_then_no_change_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    leaked = [create_key(file, f"leaked {number}")[0].id for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: create_key(file, f"new {number}"), range(20)))
+        made = [pool.submit(create_key, file, f"newer {number}") for number in range(20)]
+        revoked = [pool.submit(revoke_key, file, identity) for identity in leaked]
+        for job in (*made, *revoked):
+            job.result()
+    keys = read_keys(file)
+    assert len(keys) == 60
+    assert {key.id for key in keys if key.revoked} == set(leaked)
+
+
+def test_file_when_another_process_holds_its_lock_then_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_keys, "LOCK_WAIT_S", 0.0)
+    with locked(tmp_path, 0), pytest.raises(KeysError, match="holds the lock"):
+        create_key(tmp_path / "keys.json", "a")

@@ -1,6 +1,6 @@
 """A stand-in for `torchserve --start`: the same files, ports and habits, without Java and without a model.
 
-Its behaviour comes from FAKE_TORCHSERVE: ready, wrong, refuses, dies, silent.
+Its behaviour comes from FAKE_TORCHSERVE: ready, wrong, refuses, dies, silent, loses its pid file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ def launch() -> None:
         print("Unrecognized option: -Xnonsense")
         sys.exit(1)
     server = subprocess.Popen([sys.executable, __file__, MAIN_CLASS])
+    Path(".run/java.pid").write_text(str(server.pid))
+    if os.environ["FAKE_TORCHSERVE"] == "loses its pid file":
+        print("start java frontend failed: PermissionError")
+        sys.exit(1)
     Path(tempfile.gettempdir(), ".model_server.pid").write_text(str(server.pid))
 
 

@@ -71,6 +71,10 @@ def serving(*models: Model) -> Iterator[None]:
 class NoProcessSlot(Slot):
     """A slot whose server is a stand-in in this process; a file tells whether it was started."""
 
+    @property
+    def supervisors(self) -> list[Any]:
+        return [None] if (self.folder / "started").exists() else []
+
     def start(self, bin_dir: Path, timeout_s: float) -> None:
         (self.folder / "started").touch()
 

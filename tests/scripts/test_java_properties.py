@@ -19,6 +19,12 @@ from java_properties import read_properties
         ("a\\=b=c", ("a=b", "c")),
         ("a=b\\\n   c", ("a", "bc")),
         ("a=\\u0041\\t", ("a", "A\t")),
+        ("a=b\\\n\n", ("a", "b")),
+        ("\\\n  a=b", ("a", "b")),
+        ("a=b\u2028c\x0b\x85\x1c", ("a", "b\u2028c\x0b\x85\x1c")),
+        ("a\u00a0b=c", ("a\u00a0b", "c")),
+        ("a=b\r\n", ("a", "b")),
+        ("\fa=\fb", ("a", "b")),
         ("a=http\\://host\\:1", ("a", "http://host:1")),
     ],
 )

@@ -147,7 +147,7 @@ def test_switch_when_no_gateway_runs_then_its_settings_stay(stage: Stage) -> Non
 
 def test_main_when_the_settings_are_missing_then_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert module.main(["--root", str(tmp_path), "status"]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "no settings file" in capsys.readouterr().err
 
 
 def test_promote_when_the_gateway_refuses_the_old_settings_too_then_both_servers_go_on_running(stage: Stage) -> None:
@@ -167,9 +167,10 @@ def test_promote_when_the_old_server_cannot_be_freed_then_the_new_one_is_not_tou
     def fail(*arguments: Any) -> None:
         raise kind(1)
 
-    monkeypatch.setattr(stage.rollout, "_free", fail)
-    with pytest.raises(NotFreedError, match="the new server serves"):
-        stage.rollout.promote(stage.archive)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.rollout, "_free", fail)
+        with pytest.raises(NotFreedError, match="the new server serves"):
+            stage.rollout.promote(stage.archive)
     assert stage.served() == stage.asked() == rest(stage.new)
     assert stage.started() == {"blue"}
     stage.rollout.rollback()

@@ -21,6 +21,7 @@ import pytest
 
 import serve
 from server_process import RECORD, running_server
+from server_temporary import private_path
 from tests.scripts.broken_configurations import make_installation
 from tests.scripts.signed_archive import FILES, seal, write_zip
 
@@ -314,3 +315,87 @@ def test_start_when_the_doctor_only_warns_then_starts_and_says_so(
         file.write("default_response_timeout=10\n")
     assert folder.run("start") == 0
     assert "warning: config.properties: default_response_timeout: 10 is ignored" in capfd.readouterr().err
+
+
+def test_start_when_there_is_no_pid_file_then_leaves_no_java_behind(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_TORCHSERVE", "loses its pid file")
+    assert folder.run("start") == 1
+    assert "TorchServe did not start: start java frontend failed" in capfd.readouterr().err
+    assert gone(int((folder.root / ".run/java.pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    "content", ["{own}", "1", "999999999", "", "x"], ids=["alive", "init", "dead", "empty", "word"]
+)
+def test_start_when_the_shared_folder_has_a_foreign_pid_file_then_starts_and_leaves_the_file(
+    folder: Folder, content: str
+) -> None:
+    shared = Path(tempfile.gettempdir(), ".model_server.pid")
+    shared.write_text(content.format(own=os.getpid()))
+    assert folder.run("start") == 0
+    assert shared.read_text() == content.format(own=os.getpid())
+    assert folder.run("stop") == 0
+
+
+def test_start_when_the_server_runs_then_its_temporary_folder_is_private_and_goes_with_it(folder: Folder) -> None:
+    folder.run("start")
+    private = private_path(folder.root)
+    variables = psutil.Process(folder.pid).environ()
+    assert variables["TMPDIR"] == variables["TEMP"] == str(private)
+    assert private.stat().st_mode & 0o777 == 0o700
+    folder.run("stop")
+    assert not private.exists()
+
+
+def test_start_when_the_folder_has_a_blank_and_an_umlaut_and_the_locale_is_c_then_java_gets_utf8(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    renamed = folder.root.rename(folder.root.with_name("pr\u00fcfung 1"))
+    place = Folder(renamed, folder.bin_dir, folder.ports)
+    assert place.run("start") == 0
+    assert psutil.Process(place.pid).environ()["LC_ALL"] == "C.UTF-8"
+    assert place.run("status") == 0
+    assert place.run("stop") == 0
+    assert running_server(renamed) is None
+
+
+@pytest.mark.parametrize("value", ["oip", "OIP", "true", "1"])
+def test_start_when_open_inference_mode_is_on_then_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], value: str
+) -> None:
+    monkeypatch.setenv("TS_OPEN_INFERENCE_PROTOCOL", value)
+    assert folder.run("start") == 1
+    assert f"TS_OPEN_INFERENCE_PROTOCOL={value}; expected it unset" in capfd.readouterr().err
+    monkeypatch.delenv("TS_OPEN_INFERENCE_PROTOCOL")
+    with (folder.root / "config.properties").open("a") as file:
+        file.write(f"ts_open_inference_protocol : {value}\n")
+    assert folder.run("start") == 1
+    assert f"ts_open_inference_protocol={value}; expected false" in capfd.readouterr().err
+    assert running_server(folder.root) is None
+
+
+def test_two_starts_at_once_then_one_server_and_both_succeed(folder: Folder) -> None:
+    words = f"import serve, pathlib; raise SystemExit(serve.main(['start'], pathlib.Path({str(folder.root)!r}), "
+    words += f"pathlib.Path({str(folder.bin_dir)!r})))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parent)}
+    # PYTHONPATH of this checkout is what the doctor refuses; it is taken away again before the start.
+    words = "import os; del os.environ['PYTHONPATH']; " + words
+    starts = [
+        subprocess.Popen([sys.executable, "-c", words], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [start.communicate()[0] for start in starts]
+    assert [start.returncode for start in starts] == [0, 0]
+    assert sum("already running" in output for output in outputs) == 1
+    assert not gone(folder.pid)
+
+
+def test_serve_when_not_on_linux_then_one_line(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert folder.run("start") == 1
+    assert capfd.readouterr().err.strip().count("\n") == 0

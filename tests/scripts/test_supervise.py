@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +18,12 @@ import pytest
 
 import supervise
 from archive_signature import Verified
+from server_lock import locked
+from server_settings import read_settings
+from server_temporary import make_private_folder
 from supervise import Limits, Supervisor
 from tests.conftest import ROOT
+from tests.scripts.broken_configurations import make_installation
 from tests.scripts.signed_archive import make_signed_folder
 
 PATIENCE_S = 60.0
@@ -109,14 +114,17 @@ def test_a_server_that_lives_and_does_not_serve_is_started_again(
     assert "had no loaded model for" in said
 
 
-def test_the_supervisor_when_terminated_stops_its_children_and_ends_with_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_supervisor_when_told_to_stop_then_stops_its_children_and_ends_with_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     starts = tmp_path / "starts"
     make_signed_folder(tmp_path)
     arguments = [sys.executable, str(ROOT / "scripts" / "supervise.py"), "--folder", str(tmp_path)]
     arguments += ["--", *command(starts, "time.sleep(300)")]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: len(pids(starts)) == 1)
-        process.terminate()
+        process.send_signal(number)
         assert process.wait(PATIENCE_S) == 0
         assert process.stderr is not None
         said = process.stderr.read()
@@ -129,3 +137,43 @@ def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="max_restarts is 0; expected more than 0"):
         Limits(max_restarts=0)
     assert supervise.main(["--unready-s", "0"]) == 2
+
+
+def test_supervisor_when_a_port_is_taken_then_refuses_to_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_installation(tmp_path)
+    with socket.create_server(("127.0.0.1", read_settings(place.root).metrics.port)):
+        assert supervise.main(["--folder", str(place.root)]) == 2
+    assert "is taken by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("link", ["io", "org"])
+def test_supervisor_when_our_java_classes_are_not_found_then_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    place = make_installation(tmp_path)
+    (place.root / link).unlink()
+    assert supervise.main(["--folder", str(place.root)]) == 1
+    said = capsys.readouterr().err
+    assert "POST /workflows is open" in said
+    assert "REFUSED: " in said
+    assert "started pid" not in said
+
+
+def test_supervisor_when_open_inference_mode_is_on_then_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_signed_folder(tmp_path)
+    monkeypatch.setenv("TS_OPEN_INFERENCE_PROTOCOL", "oip")
+    assert supervise.main(["--folder", str(tmp_path)]) == 2
+    assert "TS_OPEN_INFERENCE_PROTOCOL=oip; expected it unset" in capsys.readouterr().err
+
+
+def test_supervisor_when_another_one_runs_in_its_folder_then_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_signed_folder(tmp_path)
+    with locked(make_private_folder(tmp_path) / supervise.LOCK):
+        assert supervise.main(["--folder", str(tmp_path), "--", "true"]) == 2
+    assert f"pid {os.getpid()} holds" in capsys.readouterr().err

@@ -136,6 +136,8 @@ def test_verify_when_the_served_golden_answers_were_changed_then_refused(archive
     golden = archive.with_suffix(".golden.json")
     golden.write_text("[]")
     assert "golden.json differs" in refusal(archive, seal(archive, keys, golden_sha256="0" * 64))
+    golden.unlink()
+    assert "golden.json is missing" in refusal(archive, seal(archive, keys, golden_sha256="0" * 64))
 
 
 @pytest.mark.parametrize(
