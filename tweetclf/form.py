@@ -83,8 +83,8 @@ def _typed_fields(body: bytes, typed: re.Match[bytes]) -> list[tuple[bytes, byte
     """Take a form apart whose values were typed as they are."""
     fields = [(name, _decode(value)) for name, _, value in (lead.partition(b"=") for lead in typed[1].split(b"&")[:-1])]
     name, start = typed[2], typed.end()
-    for border in _NEXT_FIELD.finditer(body, start):
-        if len(fields) >= MAX_URLENCODED_FIELDS:
+    for count, border in enumerate(_NEXT_FIELD.finditer(body, start), start=len(fields)):
+        if count >= MAX_URLENCODED_FIELDS:
             raise InvalidRequestError(
                 "BAD_FORM", f"the form has more than {MAX_URLENCODED_FIELDS} fields; send the tweet as text/plain"
             )

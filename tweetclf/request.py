@@ -17,7 +17,7 @@ from typing import Any
 from tweetclf.content import codec_of, decode, quoted, read_content_type
 from tweetclf.errors import InvalidRequestError, StringFormError
 from tweetclf.form import CHARSET_FIELD, OTHER_FIELDS, TEXT_FIELDS, Field, read_multipart, read_urlencoded
-from tweetclf.item import INVISIBLE, Item, checked, read_item, refuse_repeated_key, text_item
+from tweetclf.item import INVISIBLE, LONG_TEXT_CHARS, Item, checked, read_item, refuse_repeated_key, text_item
 from tweetclf.json_text import check_marks, load_json, name_of
 from tweetclf.open_inference import read_element, read_outputs, read_request_id, read_tensor
 
@@ -29,7 +29,6 @@ _JSON_TYPES = ("application/json", "text/json", "application/x-json", "text/x-js
 _LINE_TYPES = ("ndjson", "jsonl", "jsonlines")  # without x- and hyphens, under application/ or text/
 # No tweet begins so, while "[BREAKING] fire" and "{sigh}" are tweets.
 _SURELY_JSON = re.compile(r"""(?:\{\s*"|\[\s*["{])""")
-_LONG_TEXT_CHARS = 10_000
 _SURELY_MARKUP = re.compile(r"<\?xml|<!doctype|<html", re.IGNORECASE)
 _SCALAR = re.compile(r"null|true|false|NaN|-?Infinity|-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,9})?")
 
@@ -158,7 +157,7 @@ def _from_text_or_json(body: bytes, codec: str) -> TweetRequest:
 
 def _are_quoted_lines(text: str) -> bool:
     """Tell whether each of several lines is in quotes: lines of JSON without the content type that says so."""
-    if len(text) > _LONG_TEXT_CHARS:  # refused in any case
+    if len(text) > LONG_TEXT_CHARS:
         return False
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return len(lines) > 1 and all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines)
