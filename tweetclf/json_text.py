@@ -12,7 +12,7 @@ from tweetclf.content import field_name
 from tweetclf.errors import InvalidRequestError
 
 # A body of 6.5 MB could hold two million empty lists: seconds of work and 200 MB of memory.
-# 10,000 tweets of four fields have 60,000 marks. So many lists take 0.4 s to read, mostly of Python's garbage collector.
+# 10,000 tweets of four fields have 60,000 marks.
 MAX_JSON_MARKS = 200_000
 _MAX_NUMBER_CHARS = 300  # longer ones are no numbers that anybody could use; Python refuses those of 4,300 digits
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import tweets_handler
 from tweets_handler import TweetsHandler
 
 from tests.conftest import ROOT
@@ -313,6 +314,12 @@ def test_initialize_with_a_gpu_id_but_no_gpu_runs_on_the_cpu(model_dir: Path) ->
     handler = TweetsHandler()
     handler.initialize(FakeContext(model_dir, gpu_id=0))
     assert json.loads(handler.describe_handle())["device"] == "cpu"
+
+
+def test_handler_module_has_one_class_since_torchserve_refuses_a_second() -> None:
+    """Source: TorchServe 0.12, ts/utils/util.py, list_classes_from_module."""
+    classes = [one for one in vars(tweets_handler).values() if isinstance(one, type)]
+    assert [one for one in classes if one.__module__ == "tweets_handler"] == [TweetsHandler]
 
 
 def test_import_of_the_handler_leaves_heavy_modules_out() -> None:
