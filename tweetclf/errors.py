@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class TweetClfError(Exception):
@@ -18,7 +18,7 @@ class BundleError(TweetClfError, RuntimeError):
 
 
 class InvalidRequestError(TweetClfError, ValueError):
-    """Input that the caller has to mend; carries the wire's stable code.
+    """Input that the caller has to fix; carries the wire's stable code.
 
     Args:
         code: one of the words of `STATUS_BY_CODE`; clients may branch on it.
@@ -31,9 +31,14 @@ class InvalidRequestError(TweetClfError, ValueError):
         "NOT_UTF8": 400,
         "BAD_JSON": 400,
         "BAD_FORM": 400,
+        "BAD_ENCODING": 400,
         "WRONG_TYPE": 400,
         "TOO_MANY_ITEMS": 413,
         "TEXT_TOO_LONG": 413,
+        "BODY_TOO_LARGE": 413,
+        "UNSUPPORTED_MEDIA_TYPE": 415,
+        "UNSUPPORTED_CHARSET": 415,
+        "UNSUPPORTED_ENCODING": 415,
         "INTERNAL": 500,
         "NOT_IMPLEMENTED": 501,
         "DEADLINE": 504,
@@ -52,9 +57,24 @@ class InvalidRequestError(TweetClfError, ValueError):
         """Return the HTTP status that says the same as the code."""
         return self.STATUS_BY_CODE[self.code]
 
-    def body(self) -> dict[str, dict[str, str | int]]:
+    def body(self) -> dict[str, Any]:
         """Return the JSON object that the wire carries in the place of an answer."""
         error: dict[str, str | int] = {"code": self.code, "message": self.message}
         if self.index is not None:
             error["index"] = self.index
         return {"error": error}
+
+    def as_string(self) -> str:
+        """Return code and message in one line, for protocols whose errors are one string."""
+        return f"{self.code}: {self.message}"
+
+
+class StringFormError(InvalidRequestError):
+    """An error of a protocol whose error is `{"error": "<string>"}`: Open Inference v2 and KServe v1.
+
+    Source: Open Inference Protocol, REST, inference response JSON error object; KServe v1 data plane.
+    """
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object that the wire carries in the place of an answer."""
+        return {"error": self.as_string()}

@@ -2,28 +2,35 @@
 
 Native (one tweet or a list), KServe v1 (`instances`), Open Inference v2 (`inputs`), NDJSON and forms are
 told apart by what they hold, not by the address they came to: the server routes all to one handler.
+What is not clear is refused: an answer for another text than the caller meant is the worst this package can do.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
-from tweetclf.errors import InvalidRequestError
-from tweetclf.form import TEXT_FIELDS, read_multipart, read_urlencoded
+from tweetclf.content import codec_of, decode, quoted, read_content_type
+from tweetclf.errors import InvalidRequestError, StringFormError
+from tweetclf.form import CHARSET_FIELD, OTHER_FIELDS, TEXT_FIELDS, Field, read_multipart, read_urlencoded
+from tweetclf.item import INVISIBLE, LONG_TEXT_CHARS, Item, checked, read_item, refuse_repeated_key, text_item
+from tweetclf.json_text import check_marks, load_json, name_of
+from tweetclf.open_inference import read_element, read_outputs, read_request_id, read_tensor
 
 MAX_ITEMS = 10_000  # one request is one job for one worker; more would hold up its neighbours
-MAX_ID_CHARS = 256
 
-ItemId = str | int | float | bool | None
-
+# Types that say nothing of what the body is, so that it is read as what it looks like.
+_ANY_TYPES = ("", "*/*", "application/octet-stream", "binary/octet-stream")
+_JSON_TYPES = ("application/json", "text/json", "application/x-json", "text/x-json")
+_LINE_TYPES = ("ndjson", "jsonl", "jsonlines")  # without x- and hyphens, under application/ or text/
 # No tweet begins so, while "[BREAKING] fire" and "{sigh}" are tweets.
-_SURELY_JSON = re.compile(r"""\s*(?:\{\s*"|\[\s*["{])""")
+_SURELY_JSON = re.compile(r"""(?:\{\s*"|\[\s*["{])""")
+_SURELY_MARKUP = re.compile(r"<\?xml|<!doctype|<html", re.IGNORECASE)
+_SCALAR = re.compile(r"null|true|false|NaN|-?Infinity|-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,9})?")
 
 
 class Shape(Enum):
@@ -31,40 +38,34 @@ class Shape(Enum):
 
     SINGLE = "single"
     MANY = "many"
+    KSERVE_V1 = "kserve v1"
     OPEN_INFERENCE = "open inference v2"
 
 
 @dataclass(frozen=True)
-class Item:
-    """One tweet of a request, or what is wrong with it.
+class TweetRequest:
+    """The items of one request, in order, and the shape of its answer.
 
     Args:
-        text: the raw tweet; None when `error` is set.
-        id: the caller's own mark, sent back unchanged; `has_id` tells null from absent.
-        error: why the item cannot be classified; carries its index.
+        shape: the form of the answer.
+        items: one a tweet.
+        id: the caller's mark of the whole request (v2 only).
+        outputs: the names of the output tensors asked for (v2 only); empty asks for the usual ones.
     """
-
-    text: str | None = None
-    id: ItemId = None
-    has_id: bool = False
-    error: InvalidRequestError | None = None
-
-
-@dataclass(frozen=True)
-class TweetRequest:
-    """The items of one request, in order, and the shape of its answer."""
 
     shape: Shape
     items: list[Item] = field(default_factory=list)
     id: str | None = None
+    outputs: tuple[str, ...] = ()
 
 
-def parse_request(body: bytes, content_type: str = "") -> TweetRequest:
+def parse_request(body: bytes, content_type: str = "", fields: Mapping[str, bytes] | None = None) -> TweetRequest:
     """Return the items of a request body.
 
     Args:
-        body: raw bytes as they came over the wire.
+        body: raw bytes as they came over the wire, without a content encoding.
         content_type: the header's value with its parameters; "" when there was none (gRPC).
+        fields: what came beside the body, by name: `id`, `keyword`, `location` (gRPC).
 
     Returns:
         At least the shape; a bad item of a list is an `Item` with an error in its place.
@@ -72,195 +73,156 @@ def parse_request(body: bytes, content_type: str = "") -> TweetRequest:
     Raises:
         InvalidRequestError: nothing in the body is usable.
     """
-    mime = content_type.partition(";")[0].strip().lower()
-    if mime in ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"):
-        return _parse_lines(body)
-    if mime == "multipart/form-data":
-        return _from_fields(read_multipart(body, content_type))
-    if mime == "application/x-www-form-urlencoded" and not _looks_like_json(body):
+    request = _from_body(body, content_type)
+    return _with_fields(request, {name: decode(value) for name, value in (fields or {}).items()})
+
+
+def _from_body(body: bytes, content_type: str) -> TweetRequest:
+    media_type, parameters, codec = read_content_type(content_type)
+    if media_type == "multipart/form-data":
+        return _from_fields(read_multipart(body, parameters.get("boundary", "")), codec)
+    if media_type == "application/x-www-form-urlencoded" and not _looks_like_json(body):
         form = read_urlencoded(body)
-        return _from_fields(form) if isinstance(form, dict) else _from_text_or_json(form)
-    if mime == "application/json" or mime.endswith("+json"):
-        return _from_json(_load_json(_decode(body)))
-    if mime == "text/plain":
-        return TweetRequest(Shape.SINGLE, [Item(_decode(body))])
-    return _from_text_or_json(body)
+        if isinstance(form, dict):
+            return _from_fields({name: Field(content) for name, content in form.items()}, codec)
+        return _from_text_or_json(form, codec)
+    return _from_content(body, media_type, codec)
 
 
-def _from_fields(fields: dict[str, bytes]) -> TweetRequest:
-    for name in TEXT_FIELDS:
-        if name in fields:
-            request = _from_text_or_json(fields[name])
-            break
+def _from_content(body: bytes, media_type: str, codec: str) -> TweetRequest:
+    main, _, subtype = media_type.partition("/")
+    line_type = subtype.removeprefix("x-").replace("-", "").replace("_", "")
+    if main in ("application", "text") and line_type in _LINE_TYPES:
+        return _parse_lines(body, codec)
+    if media_type in _JSON_TYPES or subtype.endswith("+json"):
+        return _from_json(load_json(decode(body, codec)))
+    if media_type == "text/plain":
+        return TweetRequest(Shape.SINGLE, [text_item(decode(body, codec))])
+    if media_type in (*_ANY_TYPES, "application/x-www-form-urlencoded"):
+        return _from_text_or_json(body, codec)
+    raise InvalidRequestError(
+        "UNSUPPORTED_MEDIA_TYPE",
+        f"the content type is {quoted(media_type)}; expected text/plain, application/json, application/x-ndjson "
+        "or a form",
+    )
+
+
+def _from_fields(fields: dict[str, Field], codec: str) -> TweetRequest:
+    """Read a form: `text` (or `data`, `body`), and for one tweet its `id`, `keyword` and `location`."""
+    if CHARSET_FIELD in fields:
+        codec = codec_of(decode(fields[CHARSET_FIELD].content))
+    name = next(name for name in TEXT_FIELDS if name in fields)
+    content, content_type = fields[name].content, fields[name].content_type
+    media_type, _, own_codec = read_content_type(content_type)
+    if "charset" not in content_type.lower():
+        own_codec = codec
+    if media_type == "text/plain":  # clients write it on every field
+        request = _from_text_or_json(content, own_codec)
     else:
+        request = _from_content(content, media_type, own_codec)
+    return _with_fields(request, {name: decode(fields[name].content, codec) for name in OTHER_FIELDS if name in fields})
+
+
+def _with_fields(request: TweetRequest, others: dict[str, str]) -> TweetRequest:
+    if "id" not in others:
+        return request
+    if request.shape is not Shape.SINGLE or request.items[0].has_id:
         raise InvalidRequestError(
-            "WRONG_TYPE",
-            f"the form has {len(fields)} fields, none of them named {' or '.join(TEXT_FIELDS)}; "
-            "expected the tweet in a field 'text'",
+            "WRONG_TYPE", "the field 'id' comes with a text that has ids of its own or is a list; expected one of them"
         )
-    if request.shape is Shape.SINGLE and "id" in fields and not request.items[0].has_id:
-        item = _item({"text": request.items[0].text, "id": _decode(fields["id"])}, None)
-        return TweetRequest(Shape.SINGLE, [item])
-    return request
+    return TweetRequest(Shape.SINGLE, [read_item({"text": request.items[0].text, "id": others["id"]})])
 
 
 def _looks_like_json(body: bytes) -> bool:
-    return body.lstrip()[:1] in (b"{", b"[", b'"')
+    start = body[:64].decode("utf-8", "ignore").lstrip(INVISIBLE)
+    return start[:1] in ("{", "[", '"')
 
 
-def _from_text_or_json(body: bytes) -> TweetRequest:
+def _from_text_or_json(body: bytes, codec: str) -> TweetRequest:
     """Read a body of no telling content type: JSON when it is JSON, else the tweet itself."""
-    text = _decode(body)
-    if not _looks_like_json(body):
-        return TweetRequest(Shape.SINGLE, [Item(text)])
-    try:
-        value = _load_json(text)
-    except InvalidRequestError:
-        if _SURELY_JSON.match(text):
-            raise
-        return TweetRequest(Shape.SINGLE, [Item(text)])
-    if isinstance(value, dict | list | str):
-        return _from_json(value)
-    return TweetRequest(Shape.SINGLE, [Item(text)])
+    text = decode(body, codec)
+    start = text.lstrip(INVISIBLE)
+    if start[:1] in ("{", "[", '"'):
+        try:
+            value = load_json(text)
+        except InvalidRequestError as error:
+            if _SURELY_JSON.match(start) or error.code != "BAD_JSON" or _are_quoted_lines(text):
+                raise
+        else:
+            return _from_json(value)
+    elif _SURELY_MARKUP.match(start):
+        raise InvalidRequestError("UNSUPPORTED_MEDIA_TYPE", "the body is XML or HTML; expected the tweet, or JSON")
+    return TweetRequest(Shape.SINGLE, [text_item(text)])
+
+
+def _are_quoted_lines(text: str) -> bool:
+    """Tell whether each of several lines is in quotes: lines of JSON without the content type that says so."""
+    if len(text) > LONG_TEXT_CHARS:
+        return False
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return len(lines) > 1 and all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines)
 
 
 def _from_json(value: Any) -> TweetRequest:
+    refuse_repeated_key(value)
     if isinstance(value, list):
-        return _many(value)
-    if isinstance(value, dict) and "instances" in value:
-        instances = value["instances"]
-        if not isinstance(instances, list):
-            raise InvalidRequestError("WRONG_TYPE", f"'instances' is {_name(instances)}; expected a list of tweets")
-        return _many(instances)
-    if isinstance(value, dict) and "inputs" in value:
-        return _open_inference(value)
-    return TweetRequest(Shape.SINGLE, [_checked(_item, value, None)])
+        return TweetRequest(Shape.MANY, _items(read_item, value))
+    if isinstance(value, dict):
+        forms = [name for name in ("text", "instances", "inputs") if name in value]
+        if len(forms) > 1:
+            raise InvalidRequestError(
+                "WRONG_TYPE", f"the object has the keys '{forms[0]}' and '{forms[1]}'; expected one of them"
+            )
+        read = {"instances": _kserve_v1, "inputs": _open_inference}.get(forms[0] if forms else "")
+        if read is not None:
+            try:
+                return read(value)
+            except InvalidRequestError as error:
+                raise StringFormError(error.code, error.message) from None
+    return TweetRequest(Shape.SINGLE, [read_item(value)])
 
 
-def _many(values: list[Any]) -> TweetRequest:
+def _items(read: Callable[[Any], Item], values: list[Any]) -> list[Item]:
     if len(values) > MAX_ITEMS:
         raise InvalidRequestError(
             "TOO_MANY_ITEMS",
             f"the request has {len(values)} items; expected at most {MAX_ITEMS}; split it into several",
         )
-    return TweetRequest(Shape.MANY, [_checked(_item, value, index) for index, value in enumerate(values)])
+    return [checked(read, value, index) for index, value in enumerate(values)]
+
+
+def _kserve_v1(value: dict[str, Any]) -> TweetRequest:
+    instances = value["instances"]
+    if not isinstance(instances, list):
+        raise InvalidRequestError("WRONG_TYPE", f"'instances' is {name_of(instances)}; expected a list of tweets")
+    return TweetRequest(Shape.KSERVE_V1, _items(read_item, instances))
 
 
 def _open_inference(value: dict[str, Any]) -> TweetRequest:
-    """Read an Open Inference v2 request: one BYTES tensor of any shape.
+    request_id, outputs = read_request_id(value), read_outputs(value)
+    elements, is_base64 = read_tensor(value)
+    items = _items(partial(read_element, is_base64=is_base64), elements)
+    return TweetRequest(Shape.OPEN_INFERENCE, items, request_id, outputs)
 
-    Source: Open Inference Protocol, REST, inference request JSON object.
-    """
-    inputs = value["inputs"]
-    tensors = [tensor for tensor in inputs if isinstance(tensor, dict)] if isinstance(inputs, list) else []
-    if not tensors:
+
+def _parse_lines(body: bytes, codec: str) -> TweetRequest:
+    count = body.count(b"\n") + (not body.endswith(b"\n")) if body.strip() else 0
+    if count > MAX_ITEMS:
         raise InvalidRequestError(
-            "WRONG_TYPE", f"'inputs' is {_name(inputs)}; expected a list with one tensor of datatype BYTES"
+            "TOO_MANY_ITEMS", f"the request has {count} lines; expected at most {MAX_ITEMS}; split it into several"
         )
-    tensor = next((tensor for tensor in tensors if tensor.get("name") in TEXT_FIELDS), tensors[0])
-    data = tensor.get("data")
-    if tensor.get("datatype") != "BYTES" or not isinstance(data, list):
+    check_marks(body.decode("latin-1"))
+    lines = body.removesuffix(b"\n").split(b"\n") if count else []
+    read = partial(_line, codec=codec)
+    return TweetRequest(Shape.MANY, [checked(read, line, index) for index, line in enumerate(lines)])
+
+
+def _line(line: bytes, codec: str) -> Item:
+    text = decode(line.removesuffix(b"\r"), codec)
+    if text.lstrip(INVISIBLE)[:1] in ("{", "[", '"'):
+        return read_item(load_json(text))
+    if _SCALAR.fullmatch(text.strip()):
         raise InvalidRequestError(
-            "WRONG_TYPE",
-            "the input tensor has another datatype than BYTES, or its 'data' is no list; expected "
-            '{"name": "text", "datatype": "BYTES", "shape": [n], "data": [...]}',
+            "WRONG_TYPE", "the line is a JSON value that is no text; expected a tweet or an object"
         )
-    while data and all(isinstance(row, list) for row in data):  # shape [n, 1] comes as rows
-        data = [element for row in data for element in row]
-    request_id = value.get("id")
-    if request_id is not None and (not isinstance(request_id, str) or len(request_id) > MAX_ID_CHARS):
-        raise InvalidRequestError(
-            "WRONG_TYPE", f"the request's 'id' is {_name(request_id)}; expected a string of at most {MAX_ID_CHARS}"
-        )
-    return TweetRequest(Shape.OPEN_INFERENCE, _many(data).items, request_id)
-
-
-def _parse_lines(body: bytes) -> TweetRequest:
-    lines = body.removesuffix(b"\n").split(b"\n") if body.strip() else []
-    if len(lines) > MAX_ITEMS:
-        raise InvalidRequestError(
-            "TOO_MANY_ITEMS", f"the request has {len(lines)} lines; expected at most {MAX_ITEMS}; split it into several"
-        )
-    return TweetRequest(Shape.MANY, [_checked(_line, line, index) for index, line in enumerate(lines)])
-
-
-def _line(line: bytes, index: int | None) -> Item:
-    text = _decode(line.removesuffix(b"\r"))
-    return _item(_load_json(text), index) if _looks_like_json(line) else Item(text)
-
-
-def _checked(read: Callable[[Any, int | None], Item], value: Any, index: int | None) -> Item:
-    """Turn the error of one item of a list into that item's answer; an only item's error is the request's."""
-    try:
-        return read(value, index)
-    except InvalidRequestError as error:
-        if index is None:
-            raise
-        return Item(error=InvalidRequestError(error.code, error.message, index))
-
-
-def _item(value: Any, index: int | None) -> Item:
-    if isinstance(value, str):
-        return Item(value)
-    if not isinstance(value, dict):
-        raise InvalidRequestError(
-            "WRONG_TYPE", f'the item is {_name(value)}; expected a string or an object {{"text": "..."}}'
-        )
-    text = value.get("text")
-    if not isinstance(text, str):
-        found = f"'text' is {_name(text)}" if "text" in value else "the object has no 'text'"
-        raise InvalidRequestError("WRONG_TYPE", f"{found}; expected the tweet as a string under 'text'")
-    for name in ("keyword", "location"):
-        if not isinstance(value.get(name), str | None):
-            raise InvalidRequestError("WRONG_TYPE", f"'{name}' is {_name(value[name])}; expected a string or null")
-    item_id = value.get("id")
-    if not _is_id(item_id):
-        raise InvalidRequestError(
-            "WRONG_TYPE",
-            f"'id' is {_name(item_id)}; expected a number or a string of at most {MAX_ID_CHARS} characters",
-        )
-    return Item(text, item_id, "id" in value)
-
-
-def _is_id(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= MAX_ID_CHARS
-    # 1e999 is read as infinity, which no JSON answer can carry back.
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
-
-
-def _decode(body: bytes) -> str:
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(
-            "NOT_UTF8", f"byte {error.start} of {len(body)} is not UTF-8 ({error.reason}); send the text as UTF-8"
-        ) from None  # the cause would carry the text into a log
-
-
-def _load_json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        reason = "nested too deeply"
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at character {error.pos}"
-    except ValueError:
-        reason = "it holds NaN, Infinity or a number of too many digits"
-    raise InvalidRequestError(
-        "BAD_JSON", f"the {len(text)} characters are not JSON: {reason}; send valid JSON, or plain text as text/plain"
-    )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")  # Python would read it; no other client could read it back
-
-
-def _name(value: Any) -> str:
-    """Name a value's type as JSON does; the value itself may be a tweet and stays out of messages."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names: dict[type, str] = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)
+    return text_item(text)

@@ -8,10 +8,11 @@ from typing import Any
 
 from tweetclf.classifier import Prediction
 from tweetclf.errors import InvalidRequestError
-from tweetclf.request import Item, Shape, TweetRequest
+from tweetclf.item import Item
+from tweetclf.request import Shape, TweetRequest
 
 Outcome = Prediction | InvalidRequestError
-# json.dumps with options makes such an encoder anew for every answer, which takes longer than to encode one.
+# json.dumps with options makes such an encoder for every answer, which takes longer than to encode one.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
@@ -28,7 +29,7 @@ def encode_answer(
 
     Returns:
         200 when at least one item was classified or none was sent; else the first error's status with
-        its object, beside which a list keeps every item's own error.
+        the error in the protocol's form, beside which a list keeps every item's own error.
     """
     answers = [_answer(item, outcome, model_version) for item, outcome in zip(request.items, outcomes, strict=True)]
     errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequestError)]
@@ -41,7 +42,14 @@ def encode_answer(
     else:
         body = {"predictions": answers}
     if status != 200:
-        body = {**errors[0].body(), **body}
+        # The error of a protocol that has no errors of single items stands alone, and names the item.
+        item = f"item {errors[0].index} of {len(outcomes)}: " if len(outcomes) > 1 else ""
+        if request.shape is Shape.OPEN_INFERENCE:
+            body = {"error": item + errors[0].as_string()}
+        elif request.shape is Shape.KSERVE_V1:
+            body = {"error": item + errors[0].as_string(), **body}
+        else:
+            body = {**errors[0].body(), **body}
     return status, to_json(body)
 
 
@@ -67,23 +75,40 @@ def _answer(item: Item, outcome: Outcome, model_version: str) -> dict[str, Any]:
 
 
 def _tensors(request: TweetRequest, outcomes: Sequence[Outcome], model_name: str, model_version: str) -> dict[str, Any]:
-    """Write parallel tensors; an item in error has "", null, "" and its error in a fourth tensor.
+    """Write the tensors asked for, in parallel; an item in error has "", null, "" and its error in the tensor `error`.
 
-    The protocol knows errors of whole requests only; null reads as NaN into a float tensor.
+    The protocol knows errors of whole requests only; null reads as NaN into a float tensor. The tensor `error` comes
+    without being asked for when an item has one: a caller who asked for `score` alone would not learn why it is null.
     """
     predictions = [outcome if isinstance(outcome, Prediction) else None for outcome in outcomes]
-    columns: list[tuple[str, str, list[Any]]] = [
-        ("label", "BYTES", [prediction.label if prediction else "" for prediction in predictions]),
-        ("score", "FP32", [prediction.score if prediction else None for prediction in predictions]),
-        ("decision", "BYTES", [prediction.decision if prediction else "" for prediction in predictions]),
-    ]
-    if None in predictions:
-        errors = ["" if isinstance(o, Prediction) else to_json(o.body()["error"]).decode() for o in outcomes]
-        columns.append(("error", "BYTES", errors))
+    columns: dict[str, tuple[str, list[Any]]] = {
+        "label": ("BYTES", [prediction.label if prediction else "" for prediction in predictions]),
+        "score": ("FP32", [prediction.score if prediction else None for prediction in predictions]),
+        "decision": ("BYTES", [prediction.decision if prediction else "" for prediction in predictions]),
+        "error": (
+            "BYTES",
+            ["" if isinstance(o, Prediction) else to_json(o.body()["error"]).decode() for o in outcomes],
+        ),
+    }
+    names = list(request.outputs or ("label", "score", "decision"))
+    if None in predictions and "error" not in names:
+        names.append("error")
     body: dict[str, Any] = {"model_name": model_name, "model_version": model_version}
     if request.id is not None:
         body["id"] = request.id
     body["outputs"] = [
-        {"name": name, "datatype": datatype, "shape": [len(data)], "data": data} for name, datatype, data in columns
+        {"name": name, "datatype": columns[name][0], "shape": [len(outcomes)], "data": columns[name][1]}
+        for name in names
     ]
     return body
+
+
+def grpc_open_inference_refusal(model_name: str, model_version: str) -> bytes:
+    """Return the one answer to a gRPC call of Open Inference that does not end TorchServe's worker thread.
+
+    TorchServe 0.12 reads `id`, the model and `outputs` out of the answer without a look whether they are there, so that
+    the error is a tensor. Source: TorchServe 0.12, GRPCJob.response.
+    """
+    message = "NOT_IMPLEMENTED: gRPC calls of Open Inference are not served; call Predictions, or v2 over REST"
+    tensor = {"name": "error", "datatype": "BYTES", "shape": [1], "data": [message]}
+    return to_json({"id": "", "model_name": model_name, "model_version": model_version, "outputs": [tensor]})

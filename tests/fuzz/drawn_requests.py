@@ -7,12 +7,15 @@ example, and those are better spent on the form of a request than on its filling
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
+
+from tests.fuzz.worst_shapes import SHAPES
 
 PATH = "/predictions/tweets"
 PATHS = (
@@ -39,6 +42,7 @@ CONTENT_TYPES = (
         "multipart/mixed",
     ),
     *("application/x-ndjson", "application/jsonl", "application/octet-stream", "application/x-protobuf", "image/png"),
+    *("text/plain; charset=iso-2022-jp", "application/ndjson", "text/csv", "application/json; charset=windows-1252"),
     *("application/xml", "*/*", ";;;", "application/json, text/plain", "text/html; charset=\x01", "a" * 300),
 )
 METHODS = ("POST", "POST", "POST", "POST", "PUT", "GET", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "FIRE")
@@ -196,16 +200,29 @@ HEADER_VALUES = st.one_of(
     st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40),
     st.sampled_from(("", "0", "-1", "True", "NaN", "1e999", "a" * 4000, "9" * 30)),
 )
+
+
+def _content_headers(content_type: str) -> tuple[tuple[str, str], ...]:
+    return (("Content-Type", content_type),) if content_type else ()
+
+
+# The costliest shapes of each form, small enough for hundreds of them; FUZZ_WORST_BYTES takes them up to the limit.
+WORST_BYTES = int(os.environ.get("FUZZ_WORST_BYTES", "200000"))
+WORST = st.builds(
+    lambda shape, size: DrawnRequest(
+        "worst bodies",
+        headers=(*_content_headers(shape.content_type), *shape.headers.items()),
+        body=shape.build(size),
+    ),
+    st.sampled_from([shape for shape in SHAPES if not shape.name.startswith("10,000 texts")]),
+    st.sampled_from((1_000, 30_000, WORST_BYTES)),
+)
 HEADER_NAMES = st.sampled_from(
     (
         *("x-deadline-ms", "x-request-id", "explain", "describe", "Authorization", "Cookie", "Accept", "Origin"),
         *("Content-Encoding", "X-Forwarded-For", "traceparent", "Range", "If-None-Match", "Upgrade", "body", "text"),
     )
 )
-
-
-def _content_headers(content_type: str) -> tuple[tuple[str, str], ...]:
-    return (("Content-Type", content_type),) if content_type else ()
 
 
 def _with_body(kind: str, bodies: st.SearchStrategy[bytes]) -> st.SearchStrategy[DrawnRequest]:
@@ -284,4 +301,5 @@ REQUESTS: st.SearchStrategy[DrawnRequest] = st.one_of(
         TEXTS.map(_encode),
     ),
     BROKEN_HTTP,
+    WORST,
 )

@@ -16,7 +16,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-with atheris.instrument_imports(include=["tweetclf.request", "tweetclf.form", "tweetclf.text", "tweetclf.response"]):
+with atheris.instrument_imports(include=["tweetclf"]):
     from tweetclf.classifier import Prediction
     from tweetclf.errors import InvalidRequestError
     from tweetclf.request import parse_request
@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["tweetclf.request", "tweetclf.form", "t
 # The first byte of an input chooses one.
 CONTENT_TYPES = (
     *("", "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=xyz", "text/plain"),
-    *("application/x-ndjson", "multipart/form-data"),
+    *("application/x-ndjson", "multipart/form-data", "text/plain; charset=iso-8859-1"),
 )
 CHECKED_TEXTS = 40  # of one input; the rest are of the same kind
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import logging
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import tweets_handler
 from tweets_handler import TweetsHandler
 
 from tests.conftest import ROOT
 from tests.handler.conftest import FakeContext
 from tweetclf.errors import BundleError, InvalidRequestError
+from tweetclf.request import Shape, TweetRequest
 
 JSON = {"Content-Type": "application/json"}
 
@@ -66,7 +70,7 @@ def test_handle_of_explain_and_predict_in_one_batch_routes_each(handler: TweetsH
 
 def test_handle_of_describe_gives_version_figures_and_hashes(handler: TweetsHandler, context: FakeContext) -> None:
     context.request_headers = {0: {"describe": "True"}}
-    (facts,) = answers(handler, context, b"")
+    (facts,) = map(json.loads, handler.handle([{}], context))
     assert facts["model_version"] == "2026.01.01-tiny"
     assert facts["bundle"]["dev"] == {"f1": 0.5}
     assert set(facts["bundle"]["files"]) == {"model.pt", "tokenizer.json", "golden.jsonl"}
@@ -90,10 +94,145 @@ def test_handle_with_a_deadline_answers_only_in_time(
     assert context.statuses == ({0: 504} if code else {})
 
 
-def test_handle_with_a_deadline_that_is_no_number_says_so(handler: TweetsHandler, context: FakeContext) -> None:
-    context.request_headers = {0: {"x-deadline-ms": "soon"}}
+@pytest.mark.parametrize("header", ["Describe", "describe", "Explain", "EXPLAIN"])
+def test_handle_with_a_callers_header_of_torchserves_name_classifies(
+    handler: TweetsHandler, context: FakeContext, header: str
+) -> None:
+    context.request_headers = {0: {"explain": "False", header: "True"}}
+    (answer,) = answers(handler, context, b"fire")
+    assert answer["label"] in ("disaster", "not_disaster")
+
+
+@pytest.mark.parametrize(
+    "value", ["soon", "", "1_0", "nan", "inf", "-inf", "1e999", "-5", "9" * 17, "\u0661", "0x5", "1 2"]
+)
+def test_handle_with_a_deadline_that_is_no_number_says_so(
+    handler: TweetsHandler, context: FakeContext, value: str
+) -> None:
+    context.request_headers = {0: {"x-deadline-ms": value}}
     (answer,) = answers(handler, context, b"fire")
     assert answer["error"]["code"] == "WRONG_TYPE"
+
+
+class Recorder:
+    """A classifier that writes down its bounds."""
+
+    def __init__(self, classifier: Any) -> None:
+        self.bundle, self.engine, self.cache_facts = classifier.bundle, classifier.engine, classifier.cache_facts
+        self.bounds: list[Any] = []
+
+    def predict(self, texts: Any, give_up_at: Any) -> list[Any]:
+        self.bounds.append(give_up_at)
+        return [InvalidRequestError("EMPTY_TEXT", "recorded") for _ in texts]
+
+
+@pytest.fixture
+def recorded(handler: TweetsHandler, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder(handler._classifier)
+    monkeypatch.setattr(handler, "_classifier", recorder)
+    return recorder
+
+
+def test_handle_with_a_deadline_bounds_the_work_of_that_request_alone(
+    handler: TweetsHandler, context: FakeContext, recorded: Recorder
+) -> None:
+    before = time.monotonic()
+    context.request_headers = {0: {"x-deadline-ms": str(int(time.time() * 1000) + 5_000)}, 1: JSON}
+    answers(handler, context, b"fire", b'["flood", "storm"]')
+    ((own, *others),) = recorded.bounds
+    assert own <= time.monotonic() + 5
+    assert len(set(others)) == 1
+    assert len(others) == 2
+    assert before + handler._config.batch_seconds <= others[0]
+
+
+def test_handle_without_deadlines_gives_one_bound_that_began_before_reading(
+    handler: TweetsHandler, context: FakeContext, recorded: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+    clock = iter([begun])
+    monkeypatch.setattr("tweets_handler.time.monotonic", lambda: next(clock, begun + 1))
+    answers(handler, context, b"fire", b"flood")
+    assert recorded.bounds == [begun + handler._config.batch_seconds]
+
+
+def test_handle_when_the_time_is_over_reads_no_further_body(
+    handler: TweetsHandler, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+    clock = iter([begun, begun])
+    monkeypatch.setattr("tweets_handler.time.monotonic", lambda: next(clock, begun + 10_000))
+    monkeypatch.setattr(
+        "tweets_handler.parse_request", lambda *_: pytest.fail("was read") if context.statuses else request
+    )
+    request = TweetRequest(Shape.MANY, [])
+    first, late = answers(handler, context, b"[]", b"flood")
+    assert first == {"predictions": []}
+    assert late["error"]["code"] == "DEADLINE"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "code"),
+    [
+        ({"content-encoding": "gzip"}, gzip.compress(b"fire"), None),
+        ({"content-encoding": "deflate"}, zlib.compress(b"fire"), None),
+        ({"content-encoding": "gzip", **JSON}, gzip.compress(b'"fire"'), None),
+        ({"content-encoding": "br"}, b"fire", "UNSUPPORTED_ENCODING"),
+        ({"transfer-encoding": "gzip, chunked"}, b"fire", "UNSUPPORTED_ENCODING"),
+        ({"content-encoding": "gzip"}, b"fire", "BAD_ENCODING"),
+        ({"content-encoding": "gzip"}, gzip.compress(b" " * 7_000_000), "BODY_TOO_LARGE"),
+        ({"content-type": "text/csv"}, b"fire", "UNSUPPORTED_MEDIA_TYPE"),
+        ({"content-type": "text/plain; charset=iso-2022-jp"}, b"fire", "UNSUPPORTED_CHARSET"),
+    ],
+    ids=range(9),
+)
+def test_handle_of_declared_encodings_reads_or_refuses_them_by_name(
+    handler: TweetsHandler, context: FakeContext, headers: dict[str, str], body: bytes, code: str | None
+) -> None:
+    context.request_headers = {0: headers}
+    answer, alone = answers(handler, context, body, b"fire")
+    assert answer.get("error", {}).get("code") == code
+    assert code or answer == alone
+
+
+V2 = b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["fire"]}]}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"x-deadline-ms": "5"}, V2),
+        ({"inference-header-content-length": "80"}, V2 + b"\x04\x00\x00\x00fire"),
+        ({}, V2.replace(b"BYTES", b"FP32")),
+        ({}, V2.replace(b"fire", b"")),
+        ({}, b'{"instances": 5}'),
+        ({}, b'{"instances": [""]}'),
+        ({}, b'{"inputs": "fire"}'),
+    ],
+)
+def test_handle_of_a_bad_request_of_another_protocol_has_its_form_of_error(
+    handler: TweetsHandler, context: FakeContext, headers: dict[str, str], body: bytes
+) -> None:
+    context.request_headers = {0: {**JSON, **headers}}
+    (answer,) = answers(handler, context, body)
+    assert answer["error"].partition(":")[0] in InvalidRequestError.STATUS_BY_CODE
+    assert context.statuses[0] >= 400
+
+
+def test_handle_of_a_grpc_call_of_open_inference_answers_what_torchserve_can_read(
+    handler: TweetsHandler, context: FakeContext
+) -> None:
+    """TorchServe 0.12 encodes the texts as base64 and reads these keys from the answer without asking."""
+    context.request_headers = {0: {"body": {"content-type": "application/json"}}}
+    body = (
+        b'{"id":"","model_name":"tweets","inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["ZmlyZQ=="]}]}'
+    )
+    answer, alone = answers(handler, context, body, b"fire")
+    assert [type(answer[key]) for key in ("id", "model_name", "model_version", "outputs")] == [str, str, str, list]
+    (tensor,) = answer["outputs"]
+    assert (tensor["name"], tensor["datatype"], tensor["shape"]) == ("error", "BYTES", [1])
+    assert "NOT_IMPLEMENTED" in tensor["data"][0]
+    assert "label" in alone
 
 
 class FailsOn:
@@ -175,6 +314,12 @@ def test_initialize_with_a_gpu_id_but_no_gpu_runs_on_the_cpu(model_dir: Path) ->
     handler = TweetsHandler()
     handler.initialize(FakeContext(model_dir, gpu_id=0))
     assert json.loads(handler.describe_handle())["device"] == "cpu"
+
+
+def test_handler_module_has_one_class_since_torchserve_refuses_a_second() -> None:
+    """Source: TorchServe 0.12, ts/utils/util.py, list_classes_from_module."""
+    classes = [one for one in vars(tweets_handler).values() if isinstance(one, type)]
+    assert [one for one in classes if one.__module__ == "tweets_handler"] == [TweetsHandler]
 
 
 def test_import_of_the_handler_leaves_heavy_modules_out() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import requests
+from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
 from tests.conftest import ROOT, SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess, get_json
@@ -77,6 +82,41 @@ def test_predictions_of_form_fields_give_the_same_answer(server: TorchServeProce
             requests.post(url, files={field: ("tweet.txt", FIGURE, "text/plain")}, timeout=30).json()
             == expected[FIGURE]
         )
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)])
+def test_predictions_of_a_packed_body_give_the_same_answer(
+    server: TorchServeProcess, expected: Any, coding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    body = pack(json.dumps({"text": FIGURE}).encode())
+    answered = requests.post(f"{server.rest_url}/predictions/tweets", data=body, headers=headers, timeout=30)
+    assert answered.json() == expected[FIGURE]
+
+
+def test_predictions_of_a_form_with_other_fields_give_the_same_answer(server: TorchServeProcess, expected: Any) -> None:
+    fields = {"csrf": "abc", "lang": "en", "text": FIGURE, "submit": "Send", "id": "7"}
+    answered = requests.post(f"{server.rest_url}/predictions/tweets", data=fields, timeout=30)
+    assert answered.json() == {"id": "7", **expected[FIGURE]}
+
+
+def test_predictions_over_grpc_give_the_id_back_and_refuse_other_names(
+    server: TorchServeProcess, expected: Any
+) -> None:
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        call = inference_pb2_grpc.InferenceAPIsServiceStub(channel).Predictions
+        fields = {"text": FIGURE.encode(), "id": b"7", "location": b"Lima"}
+        good = call(inference_pb2.PredictionsRequest(model_name="tweets", input=fields), timeout=30)
+        bad = call(inference_pb2.PredictionsRequest(model_name="tweets", input={"tweet": FIGURE.encode()}), timeout=30)
+    assert json.loads(good.prediction) == {"id": "7", **expected[FIGURE]}
+    error = json.loads(bad.prediction)["error"]
+    assert (error["code"], "'tweet'" in error["message"]) == ("WRONG_TYPE", True)
+
+
+def test_predictions_with_a_header_of_torchserves_name_classify(server: TorchServeProcess, expected: Any) -> None:
+    headers = {"describe": "True", "Explain": "True"}
+    answered = requests.post(f"{server.rest_url}/predictions/tweets", data=FIGURE.encode(), headers=headers, timeout=30)
+    assert answered.json() == expected[FIGURE]
 
 
 def test_predictions_of_a_list_keep_order_ids_and_places_of_errors(server: TorchServeProcess, expected: Any) -> None:

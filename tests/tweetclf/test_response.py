@@ -7,7 +7,8 @@ from typing import Any
 
 from tweetclf.classifier import Prediction
 from tweetclf.errors import InvalidRequestError
-from tweetclf.request import Item, Shape, TweetRequest
+from tweetclf.item import Item
+from tweetclf.request import Shape, TweetRequest
 from tweetclf.response import Outcome, encode_answer
 
 YES = Prediction("disaster", 0.91, "disaster")
@@ -73,6 +74,32 @@ def test_encode_answer_for_open_inference_without_errors_has_three_tensors() -> 
     _, body = answer(Shape.OPEN_INFERENCE, [Item("a")], [YES])
     assert [tensor["name"] for tensor in body["outputs"]] == ["label", "score", "decision"]
     assert "id" not in body
+
+
+def test_encode_answer_for_open_inference_gives_the_outputs_asked_for_in_that_order() -> None:
+    request = TweetRequest(Shape.OPEN_INFERENCE, [Item("a")], None, ("error", "score"))
+    _, body = encode_answer(request, [YES], "tweets", "v1")
+    assert [(tensor["name"], tensor["data"]) for tensor in json.loads(body)["outputs"]] == [
+        ("error", [""]),
+        ("score", [0.91]),
+    ]
+
+
+def test_encode_answer_for_open_inference_with_a_bad_item_adds_the_error_to_what_was_asked_for() -> None:
+    request = TweetRequest(Shape.OPEN_INFERENCE, [Item("a"), Item("")], None, ("score",))
+    _, body = encode_answer(request, [YES, EMPTY], "tweets", "v1")
+    assert [tensor["name"] for tensor in json.loads(body)["outputs"]] == ["score", "error"]
+
+
+def test_encode_answer_with_nothing_usable_has_the_protocols_form_of_error() -> None:
+    assert answer(Shape.OPEN_INFERENCE, [Item("")], [InvalidRequestError("EMPTY_TEXT", "nothing", 0)]) == (
+        400,
+        {"error": "EMPTY_TEXT: nothing"},
+    )
+    bad = InvalidRequestError("EMPTY_TEXT", "nothing", 0)
+    status, body = answer(Shape.KSERVE_V1, [Item(""), Item("")], [bad, EMPTY])
+    assert (status, body["error"]) == (400, "item 0 of 2: EMPTY_TEXT: nothing")
+    assert [entry["error"]["index"] for entry in body["predictions"]] == [0, 1]
 
 
 def test_encode_answer_is_compact() -> None:
