@@ -1,4 +1,4 @@
-"""Make a self-signed certificate to try the gateway with on one machine; a network deserves one of its authority's."""
+"""Make a self-signed certificate to try the gateway on one machine; on a network use one from your authority."""
 
 from __future__ import annotations
 
@@ -44,17 +44,29 @@ def make_certificate(certificate: Path, private_key: Path, names: Iterable[str])
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )  # so that clients can trust it alone
+        # No authority: a client that trusts it trusts this certificate alone, and nothing signed by its key.
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with os.fdopen(os.open(private_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
-        output.write(secret)
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    made_files: list[Path] = []
+    try:
+        for path, mode, content in (
+            (private_key, 0o600, secret),
+            (certificate, 0o644, made.public_bytes(serialization.Encoding.PEM)),
+        ):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as output:
+                made_files.append(path)
+                output.write(content)
+                output.flush()
+                os.fsync(output.fileno())
+    except BaseException:
+        for path in made_files:  # half a pair would be in the way of the next try
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _general_name(x509, name: str):  # type: ignore[no-untyped-def]  # the module is imported late

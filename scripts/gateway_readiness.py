@@ -1,4 +1,4 @@
-"""Whether the server behind the gateway answers right, asked as seldom as honesty allows."""
+"""Readiness probe: checks the state of the workers and a cached set of golden predictions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from golden_answers import MODEL, WrongAnswersError, ask, check_golden
 
 STATE_S = 0.25  # how old the state of the workers may be; a probe a millisecond must not become the load
 STATE_TIMEOUT_S = 2.0
+FAILED_S = 1.0  # how long a "no" is kept: /ready needs no key, and must not become the load on a sick server
 # TorchServe 0.12 says 405 of a model that it does not have (yet), while its model API is off.
 NO_SUCH_MODEL = (http.client.NOT_FOUND, http.client.METHOD_NOT_ALLOWED)
 CRASHES = 3  # processes that one worker may not lose within CRASH_WINDOW_S
@@ -52,6 +53,9 @@ class Prober:
         self._crashes: dict[str, deque[float]] = {}
         self._proved_at = float("-inf")
         self._proved_for: object = None
+        self._failed_at = float("-inf")
+        self._failed_for: object = None
+        self._failure = Readiness(True, "READY", "")
 
     def workers(self, since: float = float("-inf")) -> Readiness:
         """Tell whether a worker has the model loaded and not all of them keep dying; asks no tweet.
@@ -73,17 +77,23 @@ class Prober:
         settings = self._settings
         subject = (self._state[1] if self._state else (), _stamp(settings))
         if subject != self._proved_for or self._clock() - self._proved_at >= settings.golden_every_s:
+            if subject == self._failed_for and self._clock() - self._failed_at < FAILED_S:
+                return self._failure
             self._proved_for = None
             try:
                 check_golden(settings.server_rest, settings.golden_file, settings.golden_deadline_s)
             except WrongAnswersError as error:
-                return Readiness(False, "WRONG_ANSWERS", str(error))
+                return self._fail(subject, Readiness(False, "WRONG_ANSWERS", str(error)))
             except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
                 reason = f"no golden answers within {settings.golden_deadline_s:g} s ({type(error).__name__})"
-                return Readiness(False, "NO_ANSWERS", reason)
+                return self._fail(subject, Readiness(False, "NO_ANSWERS", reason))
             self._proved_at = self._clock()
             self._proved_for = subject
         return Readiness(True, "READY", "golden tweets are answered right")
+
+    def _fail(self, subject: object, found: Readiness) -> Readiness:
+        self._failed_at, self._failed_for, self._failure = self._clock(), subject, found
+        return found
 
     def _ask_state(self) -> tuple[Readiness, tuple[tuple[str, int], ...]]:
         try:

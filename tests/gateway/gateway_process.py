@@ -75,16 +75,20 @@ class GatewayProcess:
     supervisor: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
-    def start(cls, server: Ports, golden_file: Path, changes: Mapping[str, Any] | None = None) -> GatewayProcess:
+    def start(
+        cls, server: Ports, golden_file: Path, changes: Mapping[str, Any] | None = None, name: str = ""
+    ) -> GatewayProcess:
         """Start a gateway before a server, which need not run.
 
         Args:
             server: its ports.
             golden_file: the golden answers of its archive.
             changes: of gateway.yaml; free ports and a folder of its own are always taken.
+            name: of a folder below that one; "" has none.
         """
         require_nginx()
-        folder = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        folder = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp" if os.path.isdir("/tmp") else None)) / name
+        folder.mkdir(exist_ok=True)
         own = Ports.free()
         values = {
             **settings_before(server, own, folder, golden_file),

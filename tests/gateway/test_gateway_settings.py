@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gateway_settings import GatewaySettingsError, read_gateway_settings
+from gateway_settings import GatewaySettings, GatewaySettingsError, read_gateway_settings, settings_text
 from tests.gateway.gateway_process import DEFAULTS, REPOSITORY
 
 
@@ -33,8 +34,12 @@ def test_defaults_when_read_then_loopback_only_and_as_large_as_the_server_allows
         ("rest_address", None),
         ("grpc_address", "a b:1"),
         ("server_rest", 8080),
-        ("certificate", "/tmp/a b"),
-        ("certificate", "/tmp/a;b"),
+        ("certificate", '/tmp/a"b'),
+        ("certificate", "/tmp/a\\b"),
+        ("certificate", "/tmp/a\nb"),
+        ("trusted_proxies", "10.0.0.0/8"),
+        ("trusted_proxies", ["10.0.0.1/8"]),
+        ("trusted_proxies", ["all; return 200"]),
         ("keys_file", "/tmp/$http_x"),
         ("run_folder", "/tmp/" + "x" * 100),
         ("access_log", ""),
@@ -66,12 +71,48 @@ def test_file_when_no_settings_then_refused(tmp_path: Path, content: str) -> Non
         read_gateway_settings(file, REPOSITORY)
 
 
-def test_key_when_missing_or_unknown_then_refused_by_name(tmp_path: Path) -> None:
-    values = yaml.safe_load(DEFAULTS.read_text())
-    del values["keys_file"]
+def test_file_when_it_holds_differences_only_then_the_rest_is_default(tmp_path: Path) -> None:
+    """A key that a later release brings must not break the files that are there."""
     file = tmp_path / "gateway.yaml"
-    file.write_text(yaml.safe_dump({**values, "key_file": "x"}))
-    with pytest.raises(GatewaySettingsError, match=r"unknown keys \['key_file'\], missing keys \['keys_file'\]"):
+    file.write_text("deadline_s: 7\ngrpc_address:\n")
+    settings = read_gateway_settings(file, REPOSITORY)
+    assert settings == replace(read_gateway_settings(DEFAULTS, REPOSITORY), deadline_s=7, grpc_address=None)
+
+
+def test_committed_file_when_read_then_it_names_every_key_with_its_default(tmp_path: Path) -> None:
+    assert set(yaml.safe_load(DEFAULTS.read_text())) == {entry.name for entry in fields(GatewaySettings)}
+    empty = tmp_path / "gateway.yaml"
+    empty.write_text("{}")
+    assert read_gateway_settings(empty, REPOSITORY) == read_gateway_settings(DEFAULTS, REPOSITORY)
+
+
+def test_variable_when_set_then_it_counts_in_place_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_HOST_NAMES", "[tweets.example.org]")
+    monkeypatch.setenv("GATEWAY_WORKERS", "3")
+    monkeypatch.setenv("GATEWAY_GRPC_ADDRESS", "")
+    settings = read_gateway_settings(DEFAULTS, REPOSITORY)
+    assert (settings.host_names, settings.workers, settings.grpc_address) == (("tweets.example.org",), 3, None)
+    monkeypatch.setenv("GATEWAY_WORKERS", "many")
+    with pytest.raises(GatewaySettingsError, match="environment: GATEWAY_WORKERS is 'many'"):
+        read_gateway_settings(DEFAULTS, REPOSITORY)
+
+
+def test_root_when_its_path_cannot_be_written_into_nginx_conf_then_refused(tmp_path: Path) -> None:
+    with pytest.raises(GatewaySettingsError, match="path without quotes"):
+        read_gateway_settings(DEFAULTS, tmp_path / "a$b")
+
+
+def test_settings_when_written_down_then_read_back_the_same(tmp_path: Path) -> None:
+    settings = replace(read_gateway_settings(DEFAULTS, tmp_path / "prüfung 1"), trusted_proxies=("10.0.0.0/8",))
+    file = tmp_path / "settings.yaml"
+    file.write_text(settings_text(settings), encoding="utf-8")
+    assert read_gateway_settings(file, REPOSITORY) == settings
+
+
+def test_key_when_unknown_then_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump({"key_file": "x"}))
+    with pytest.raises(GatewaySettingsError, match=r"unknown keys \['key_file'\]"):
         read_gateway_settings(file, REPOSITORY)
     with pytest.raises(GatewaySettingsError, match="no settings file"):
         read_gateway_settings(tmp_path / "none.yaml", REPOSITORY)

@@ -220,3 +220,10 @@ def test_http2_request_when_strange_and_without_a_key_then_server_hears_nothing(
         assert not connection.is_answered_by_server(b"disaster")
     assert (fake.received, fake.grpc_metadata) == ([], [])
     assert attack_rest(fake_gateway, "/live", "open header line", 1) == {"401": 1}
+    assert fake_gateway.access_lines()  # every line is JSON, also of a request that got no answer
+
+
+def test_request_when_it_is_http_0_9_then_its_line_in_the_log_is_json(fake_gateway: GatewayProcess) -> None:
+    count = len(fake_gateway.access_lines())
+    fake_gateway.send_raw(f"GET {PREDICT}\r\n".encode())
+    assert wait_until(lambda: len(fake_gateway.access_lines()) > count)
