@@ -29,7 +29,8 @@ from export.quantize import (
     write_int8,
 )
 from export.trace import PROOF_SHAPES, prove_equal
-from tests.conftest import MAX_TOKENS, TinyClassifier
+from tests.conftest import MAX_TOKENS
+from tests.tiny_model import TinyClassifier
 from training.encoding import TweetEncoder
 from tweetclf.engines.openvino import import_openvino
 from tweetclf.engines.processor import fast_in_int8

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
-from tests.conftest import ROOT, tiny_tokenizer
+from tests.conftest import ROOT
+from tests.tiny_model import tiny_tokenizer
 from tests.training.file_server import FileServer
 from training.datamodule import read_table
 from training.make_dataset import make_dataset
