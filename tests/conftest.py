@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tests.built_once import WORKER_VARIABLE, built_once
+from tests.distribution import GroupScheduling, turn_of
 from tests.not_tested import not_tested
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
 
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MAX_TOKENS = 32
 SCORE_STEP = 1.01e-4  # one step of the last decimal of a score, and the rounding of its difference
-
-SERVER_GROUP = "server"
-EXPORT = ("real_build", "real_archive", "real_bundle_dir")
-# Folders of tests that start processes or train for minutes; the rest fills the gaps.
-SLOW_FIRST = ("serving", "chaos", "gateway", "fuzz", "behaviour", "training")
 
 # A busy machine is slow, not wrong: no property test has a deadline. `ci` draws the same examples in each run, so that
 # a red run is red again; `thorough` is for a night.
@@ -48,33 +44,16 @@ if WORKER_VARIABLE in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests into groups that stay in one process (`--dist loadgroup`), the long ones first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=_turn)
+    """Begin with the groups that take long; the order within a group stays."""
+    items.sort(key=lambda item: turn_of(item.nodeid))
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the tests' file; but tests of the session's server share one process, and so do those of a package's."""
-    found = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009  # pytest has no public way
-    scopes = {name: definitions[-1].scope for name, definitions in found.items()}
-    if scopes.get("server") == "session":
-        return SERVER_GROUP
-    package = item.path.parent.relative_to(ROOT / "tests")
-    if "package" in scopes.values():
-        return str(package)
-    return str(package / item.path.stem.removeprefix("test_"))
-
-
-def _turn(item: pytest.Item) -> tuple[int, str]:
-    folder = item.path.relative_to(ROOT / "tests").parts[0]
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    if marker.args[0] == SERVER_GROUP:
-        return -1, ""
-    return (SLOW_FIRST.index(folder) if folder in SLOW_FIRST else len(SLOW_FIRST)), ""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    """Keep tests that share a server in one process."""
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # after every other summary: pytest's closing line alone follows
