@@ -59,9 +59,10 @@ audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml h
 	$(SETUP) --set dev
 	@"$(BIN)/python" scripts/audit.py
 
-test: ## run every test, the ones on a real TorchServe too, with branch coverage
+# Four processes at most: each imports torch, and some start a TorchServe. tests/conftest.py divides the tests.
+test: ## run every test, the ones on a real TorchServe too, with branch coverage; says what it could not test
 	$(SETUP) --set dev
-	@"$(BIN)/python" -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=90
+	@"$(BIN)/python" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=40 --cov --cov-branch --cov-report=term --cov-fail-under=90
 
 check: ## lint, format and types, changing nothing
 	$(SETUP) --set dev

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from tweetclf.engines.choice import AUTO, open_engine
 CHUNK_TWEETS = 256
 ENGINES = ENGINE_NAMES
 SERVER_TIMEOUT_S = 60.0
+MAX_REQUEST_BYTES = 5_000_000  # config.properties: max_request_size is 6,553,500
 
 
 class AnswerError(TrainingError):
@@ -231,11 +233,14 @@ class ServerSource:
         Raises:
             AnswerError: the server fails, answers something else, or changes its model meanwhile.
         """
-        return [self._read(prediction) for prediction in self._predictions(texts)]
+        return [self._read(found) for part in _by_size(texts) for found in self._predictions(part)]
 
     def _predictions(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        # Not `json=`, which writes six bytes for most letters of other scripts.
+        body = json.dumps(list(texts), ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json"}
         try:
-            response = self._session.post(self._address, json=list(texts), timeout=self._timeout_s)
+            response = self._session.post(self._address, data=body, headers=headers, timeout=self._timeout_s)
         except requests.RequestException as error:
             raise AnswerError(
                 f"{self._address} does not answer ({type(error).__name__}); expected a running server; start it with "
@@ -268,3 +273,18 @@ class ServerSource:
                 f"{self._address} gave a prediction that lacks a part or has it wrong ({type(error).__name__}: "
                 f"{error}); expected label, score, decision and model_version"
             ) from error
+
+
+def _by_size(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in parts that fit into a request; a text that is larger than that is a part of its own."""
+    part: list[str] = []
+    size_bytes = 0
+    for text in texts:
+        text_bytes = len(json.dumps(text, ensure_ascii=False).encode()) + 2  # a comma and a space
+        if part and size_bytes + text_bytes > MAX_REQUEST_BYTES:
+            yield part
+            part, size_bytes = [], 0
+        part.append(text)
+        size_bytes += text_bytes
+    if part:
+        yield part

@@ -9,7 +9,6 @@ Source: Ribeiro et al. 2020, Beyond Accuracy: Behavioral Testing of NLP Models w
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from training.answer_sources import AnswerSource, ask, open_source
 from training.arguments import add_source, command
 from training.base_encoder import BaseEncoderError
 from training.behaviour_table import behaviour_table
+from training.csv_files import read_csv
 from training.errors import DatasetError, TrainingError
 from training.model import LABELS, AdapterError
 from tweetclf.errors import TweetClfError
@@ -110,11 +110,14 @@ def read_cases(folder: Path) -> list[Case]:
         path = folder / f"{kind}.csv"
         if not path.is_file():
             raise DatasetError(f"{path} is missing; expected cases of {kind} with columns {list(columns)}")
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != columns:
-                raise DatasetError(f"{path} has columns {reader.fieldnames}; expected {list(columns)}")
-            cases += [_case(kind, row, f"{path} line {reader.line_num}") for row in reader]
+        rows = read_csv(path, columns)
+        _, header = next(rows)
+        if tuple(header) != columns:
+            raise DatasetError(f"{path} has columns {header}; expected {list(columns)}")
+        for line, values in rows:
+            if len(values) != len(columns):
+                raise DatasetError(f"{path} line {line} has {len(values)} fields; expected {list(columns)}")
+            cases.append(_case(kind, dict(zip(columns, values, strict=True)), f"{path} line {line}"))
     ids = [case.id for case in cases]
     if doubled := sorted({name for name in ids if ids.count(name) > 1}):
         raise DatasetError(f"{folder} has the ids {doubled} more than once; expected each once")
@@ -156,8 +159,8 @@ def behaviour_report(source: AnswerSource, cases: Sequence[Case]) -> dict[str, A
 
 
 def _case(kind: str, row: Mapping[str, str], where: str) -> Case:
-    if any(value is None or not value.strip() for value in row.values()):
-        raise DatasetError(f"{where} has an empty field or too few; expected {list(_COLUMNS[kind])}")
+    if not all(value.strip() for value in row.values()):
+        raise DatasetError(f"{where} has an empty field; expected {list(_COLUMNS[kind])}")
     expected = ""
     if kind in _EXPECTED:
         column, allowed = _EXPECTED[kind]

@@ -68,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.predict:
             test, submission = options.predict
-            rows, unclassifiable = write_submission(open_source(options), test, submission)
-            print(f"{submission}: {rows} rows, {unclassifiable} of them 0 because there is nothing to classify")
+            print(f"{submission}: {write_submission(open_source(options), test, submission)}")
             return 0
         if options.spread:
             print(spread_table(seed_spread(options.spread)))

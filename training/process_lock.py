@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from training.errors import TrainingError
+
 
 class ProcessLock:
     """Exclusive lock on a file; a context manager.
@@ -23,14 +25,29 @@ class ProcessLock:
         self._file: int | None = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """Take the lock; return False when another process has it and `wait` is false."""
-        # Not inheritable: a process that this one starts must not keep the lock alive.
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the lock; return False when another process has it and `wait` is false.
+
+        Raises:
+            TrainingError: the file cannot be made, or its file system has no locks.
+        """
+        try:
+            # Not inheritable: a process that this one starts must not keep the lock alive.
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise TrainingError(
+                f"{self._path} cannot be opened as a lock ({error.strerror}); expected a folder that can be written to"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(file)
             return False
+        except OSError as error:
+            os.close(file)
+            raise TrainingError(
+                f"{self._path} cannot be locked: its file system has no locks ({error.strerror}); expected a disk of "
+                "this machine; choose a folder on one (hpo.study_dir)"
+            ) from error
         except BaseException:
             os.close(file)
             raise

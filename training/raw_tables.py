@@ -6,14 +6,13 @@ that cannot be read is left out and counted, and a file with more than a few suc
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from training.csv_files import read_csv
 from training.errors import DatasetError
 from training.labels import KAGGLE, LABEL_MAP, T6, T26
 from training.table_schemas import AGREEMENT, MAX_SHOWN_FAILURES, RAW_SCHEMAS, failures_text, find_failures
@@ -188,47 +187,28 @@ def _rows(
     path: Path, columns: tuple[str, ...], on_bad_row: Callable[[str], None] | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, values) of a CSV file whose header must be exactly `columns`."""
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), skipinitialspace=True, strict=True)
-    try:
-        header = [name.strip() for name in next(reader)]
-        _check_header(path, header, columns)
-        header_lines = reader.line_num
-        for values in reader:
-            if not values:
-                continue
-            if len(values) == len(columns):
-                yield reader.line_num, values
-            elif on_bad_row is not None:
-                on_bad_row(f"{len(values)} instead of {len(columns)} columns")
-            else:
-                raise DatasetError(
-                    f"{path.name} line {reader.line_num}: {len(values)} columns; expected {len(columns)} "
-                    f"({', '.join(columns)}); a quote is missing or the file is cut off"
-                )
-        if reader.line_num == header_lines:
-            raise DatasetError(f"{path.name} has a header and no rows; expected tweets; fetch the file again")
-    except csv.Error as error:
-        raise DatasetError(f"{path.name} line {reader.line_num}: no CSV ({error}); fetch the file again") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise DatasetError(
             f"{path.name} is missing in {path.parent}; expected the collection's file; run "
             "`python -m training.make_dataset --download`, or give the right folder to --from"
-        ) from error
-    if not raw.strip():
-        raise DatasetError(f"{path.name} is empty; expected a header and rows; fetch it again")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DatasetError(
-            f"{path.name} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; a spreadsheet has saved the file in "
-            "another encoding; fetch it again"
-        ) from error
+        )
+    rows = read_csv(path, columns, spaces_after_commas=True)
+    _, header = next(rows)
+    _check_header(path, [name.strip() for name in header], columns)
+    empty = True
+    for line, values in rows:
+        empty = False
+        if len(values) == len(columns):
+            yield line, values
+        elif on_bad_row is not None:
+            on_bad_row(f"{len(values)} instead of {len(columns)} columns")
+        else:
+            raise DatasetError(
+                f"{path.name} line {line}: {len(values)} columns; expected {len(columns)} "
+                f"({', '.join(columns)}); a quote is missing or the file is cut off"
+            )
+    if empty:
+        raise DatasetError(f"{path.name} has a header and no rows; expected tweets; fetch the file again")
 
 
 def _check_header(path: Path, header: list[str], columns: tuple[str, ...]) -> None:

@@ -21,7 +21,8 @@ from export.int8_gate import Fidelity, measure_fidelity
 from export.packed import PackedClassifier, PackedNetwork
 from export.quantize import SETTINGS, QuantizationError, Setting, quantize, require_fidelity, write_int8
 from export.trace import PROOF_SHAPES, prove_equal
-from tests.conftest import MAX_TOKENS, TinyClassifier
+from tests.conftest import MAX_TOKENS
+from tests.tiny_model import TinyClassifier
 from training.encoding import TweetEncoder
 from tweetclf.engines.openvino import import_openvino
 from tweetclf.engines.processor import fast_in_int8, int8_instructions

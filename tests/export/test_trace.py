@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 
 from export.packed import PackedNetwork
 from export.trace import PROOF_SHAPES, TRACED_SHAPE, TraceError, prove_equal, random_batch, trace
-from tests.conftest import TinyClassifier
+from tests.tiny_model import TinyClassifier
 
 
 def test_trace_of_a_classifier_is_equal_on_other_shapes_after_saving(tiny_classifier: TinyClassifier) -> None:

@@ -18,7 +18,8 @@ from transformers import BertConfig, BertModel
 import benchmark
 from benchmarks.limits import Shape, measure_limit, supported_precisions
 from benchmarks.tweets import keep_distinct, read_tweets
-from tests.conftest import ROOT, TinyClassifier, tiny_tokenizer
+from tests.conftest import ROOT
+from tests.tiny_model import TinyClassifier, tiny_tokenizer
 
 PROGRAM = ROOT / "scripts" / "benchmarks" / "engine_process.py"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -30,10 +31,39 @@ LINKED = ("io", "org", "frontend", "handler", "log4j2.xml")  # what the server r
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
 ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "JAVA_HOME", "LD_LIBRARY_PATH", "TZ", "USER")
 WORKER_SCRIPT = "model_service_worker.py"
+LOWEST_PORT = 20_000
 
 
 class ServerFailedError(AssertionError):
     """The server died or did not become ready; the message carries the end of its console."""
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on just now, and that the kernel gives to no connection.
+
+    Some seconds go by until the server listens. A port that the kernel chose could be another connection's by then.
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as stack:
+        ports = list(_quiet_ports())
+        random.shuffle(ports)
+        for port in ports:
+            if len(found) == number:
+                return found
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    raise ServerFailedError(f"{len(found)} ports are free from {LOWEST_PORT} on; expected {number}")
+
+
+def _quiet_ports() -> range:
+    """Return the ports below those that the kernel chooses for connections; where these are few, all."""
+    try:
+        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        low = 0
+    return range(LOWEST_PORT, low) if low >= LOWEST_PORT + 1_000 else range(LOWEST_PORT, 60_000)
 
 
 @dataclass(frozen=True)
@@ -48,12 +78,8 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Return five ports that nobody listens on just now."""
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(5)]
-            for one in sockets:
-                one.bind(("127.0.0.1", 0))
-            return cls(*(one.getsockname()[1] for one in sockets))
+        """Return five ports that nobody listens on just now; see `free_ports`."""
+        return cls(*free_ports(5))
 
     def properties(self) -> dict[str, str]:
         """Return the lines of config.properties that say these ports."""

@@ -15,7 +15,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
-from tests.conftest import ROOT, tiny_tokenizer
+from tests.built_once import built_once
+from tests.conftest import ROOT
+from tests.tiny_model import tiny_tokenizer
 from tests.training.file_server import FileServer
 from training.datamodule import read_table
 from training.make_dataset import make_dataset
@@ -146,10 +148,8 @@ def file_server(tmp_path: Path) -> Iterator[FileServer]:
 
 @pytest.fixture(scope="session")
 def real_table_dir(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared table of the real tweets, made once a session; read-only."""
-    folder = tmp_path_factory.mktemp("real_table")
-    make_dataset(real_data, folder)
-    return folder
+    """Prepared table of the real tweets, made once a run; read-only."""
+    return built_once(tmp_path_factory, "real-table", lambda folder: make_dataset(real_data, folder))
 
 
 @pytest.fixture(scope="session")

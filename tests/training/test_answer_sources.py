@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training import answer_sources
 from training.answer_sources import AnswerError, ServerSource, ask, open_bundle
 
 TEXTS = [
@@ -88,6 +89,22 @@ def test_server_source_when_asked_gives_each_text_its_own_answer(serve: Callable
     assert found.scores[:4] == pytest.approx([0.8, float("nan"), 0.25, 0.25], nan_ok=True)
     assert found.errors[:2] == ("", "EMPTY_TEXT")
     assert max(asked) > 100  # in lists, not one by one
+
+
+def test_server_source_when_texts_outgrow_a_request_asks_in_parts(
+    serve: Callable[[Reply], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def reply(texts: list[str]) -> tuple[int, Any]:
+        sizes.append(len(json.dumps(texts, ensure_ascii=False).encode()))
+        return 200, {"predictions": [prediction(text) for text in texts]}
+
+    monkeypatch.setattr(answer_sources, "MAX_REQUEST_BYTES", 1_000)
+    texts = ["flood " + "\u6c34" * 100, "sun"] * 20 + ["flood" * 1_000]
+    answers = ServerSource(serve(reply)).answer(texts)
+    assert [answer.score >= 0.5 for answer in answers] == ["flood" in text for text in texts]
+    assert sorted(sizes)[-2] <= 1_000 < sorted(sizes)[-1]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_behaviour_report_counts_kinds_and_capabilities_and_lists_the_failed() -
         ("functionality.csv", "id,text\na,b\n", r"has columns \['id', 'text'\]; expected \['id', 'capability'"),
         ("functionality.csv", "id,capability,text,label\na,b,c,maybe\n", "line 2: label is 'maybe'"),
         ("functionality.csv", "id,capability,text,label\na,b,,disaster\n", "line 2 has an empty field"),
-        ("direction.csv", "id,capability,text,changed,direction\na,b,c\n", "line 2 has an empty field"),
+        ("direction.csv", "id,capability,text,changed,direction\na,b,c\n", "line 2 has 3 fields"),
         ("direction.csv", "id,capability,text,changed,direction\na,b,c,d,left\n", "direction is 'left'"),
         ("invariance.csv", "id,capability,text,changed\nx,b,c,d\nx,b,c,e\n", r"has the ids \['x'\] more than once"),
     ],

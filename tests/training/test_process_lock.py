@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from training.errors import TrainingError
 from training.process_lock import ProcessLock
 
 HOLDER = """
@@ -43,3 +46,20 @@ def test_acquire_after_the_holder_was_killed_succeeds_at_once(tmp_path: Path) ->
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(60)
         assert ProcessLock(path).acquire(wait=False)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_acquire_where_the_file_system_has_no_locks_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(TrainingError, match=r"lock cannot be locked: its file system has no locks \(.*hpo.study_dir"):
+        ProcessLock(tmp_path / "lock").acquire()
+
+
+def test_acquire_where_no_file_can_be_made_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be opened as a lock"):
+        ProcessLock(tmp_path / "missing" / "lock").acquire()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from training.answer_sources import Answer, AnswerError
+from training.answer_sources import Answer, AnswerError, open_bundle
 from training.errors import DatasetError
-from training.submission import read_test, write_submission
+from training.submission import SHORT_TEXT_CHARS, Submission, read_test, write_submission
+from tweetclf.classifier import MAX_TEXT_CHARS
 
 
 class Floods:
@@ -34,7 +35,7 @@ def test_write_submission_keeps_order_and_ids_of_the_test_file(tmp_path: Path) -
         writer.writerows(
             [[11, "", "", 'a "flood",\nreally'], [3, "", "", "sun"], [0, "", "", ""], [7, "", "", "flood"]]
         )
-    assert write_submission(Floods(), test, tmp_path / "new" / "submission.csv") == (4, 1)
+    assert write_submission(Floods(), test, tmp_path / "new" / "submission.csv") == Submission(4, 1, 0)
     assert (tmp_path / "new" / "submission.csv").read_bytes() == b"id,target\n11,1\n3,0\n0,0\n7,1\n"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["submission.csv"]
 
@@ -55,13 +56,60 @@ def test_write_submission_when_the_place_cannot_be_written_says_so_before_asking
         write_submission(None, tmp_path / "test.csv", tmp_path / "file" / "submission.csv")  # type: ignore[arg-type]
 
 
+class Patient(Floods):
+    """Refuses texts over the limit, as the classifier does, and counts U+FDFA as the 18 characters it becomes."""
+
+    def answer(self, texts: Sequence[str]) -> list[Answer]:
+        long = [len(text) + 17 * text.count("\ufdfa") > MAX_TEXT_CHARS for text in texts]
+        answers = super().answer(texts)
+        return [
+            Answer(float("nan"), error="TEXT_TOO_LONG") if is_long else answer
+            for is_long, answer in zip(long, answers, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("flood " + "x" * MAX_TEXT_CHARS, 1),
+        ("x" * MAX_TEXT_CHARS + " flood", 0),
+        ("flood " + "x" * 200_000, 1),  # more than the csv module takes by itself
+        ("flood " + "\ufdfa" * (MAX_TEXT_CHARS // 2), 1),
+        ("\ufdfa" * SHORT_TEXT_CHARS + "flood " + "\ufdfa" * MAX_TEXT_CHARS, 0),
+    ],
+)
+def test_write_submission_when_a_text_is_too_long_answers_by_its_beginning_and_counts_it(
+    tmp_path: Path, text: str, target: int
+) -> None:
+    (tmp_path / "test.csv").write_text(f"id,text\n1,flood\n2,{text}\n3,sun\n", encoding="utf-8")
+    written = write_submission(Patient(), tmp_path / "test.csv", tmp_path / "submission.csv")
+    assert written == Submission(rows=3, unclassifiable=0, shortened=1)
+    assert "1 answered by the beginning of a text" in str(written)
+    expected = f"id,target\n1,1\n2,{target}\n3,0\n"
+    assert (tmp_path / "submission.csv").read_text(encoding="utf-8") == expected
+
+
+def test_write_submission_when_the_real_classifier_refuses_a_text_answers_by_its_beginning(
+    tmp_path: Path, tiny_bundle_dir: Path
+) -> None:
+    texts = ["flood", "a " * MAX_TEXT_CHARS, "\ufdfa" * MAX_TEXT_CHARS, "sun"]
+    rows = "\n".join(f"{number},{text}" for number, text in enumerate(texts))
+    (tmp_path / "test.csv").write_text(f"id,text\n{rows}\n", encoding="utf-8")
+    written = write_submission(open_bundle(tiny_bundle_dir), tmp_path / "test.csv", tmp_path / "submission.csv")
+    assert written.rows == 4
+    assert written.shortened >= 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "test.csv is empty"),
         (b"\n \n", "test.csv is empty"),
         (b"id,text\n", "a header and no rows"),
-        (b"id,tweet\n1,a\n", r"row 1: columns \['id', 'tweet'\] lack \['text'\]"),
+        (b"id,tweet\n1,a\n", r"row 1: columns \['id', 'tweet'\] have text 0 times"),
+        (b"id,text,text\n1,a,b\n", r"row 1: columns \['id', 'text', 'text'\] have text 2 times"),
+        (b"id,text\n" + b"1" * 5_000 + b",a\n", "column id: a text of 5000 characters is no whole number"),
+        ("id,text\n\u0663,a\n".encode(), "column id: '\u0663' is no whole number"),
         (b"id,text\n1,a\n2,b\n1,c\n", "row 4, column id: 1 is in row 2 too"),
         (b"id,text\n1,a\n01,b\n", "row 3, column id: 1 is in row 2 too"),
         (b"id,text\n1,a\n2.0,b\n", "row 3, column id: '2.0' is no whole number"),

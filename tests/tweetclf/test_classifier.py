@@ -16,7 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import MAX_TOKENS, SCORE_STEP, TinyClassifier, tiny_tokenizer
+from tests.conftest import MAX_TOKENS, SCORE_STEP
+from tests.tiny_model import TinyClassifier, tiny_tokenizer
 from tweetclf.bundle import Bundle, Thresholds, load_bundle, sha256_of
 from tweetclf.calibration import scores
 from tweetclf.classifier import MAX_TEXT_CHARS, WINDOW_CHARS_PER_TWEET, WINDOW_TWEETS, Classifier, Prediction
