@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("debootstrap", "unshare", "nsenter", "setpriv", "mount", "ip")
 EXAMPLE = """examples:
   python scripts/image.py build      docker or podman where one answers, else the stand-in
-  python scripts/image.py check      build, run both images, ask a tweet through TLS with a key (the stand-in needs root)
+  python scripts/image.py check      build, run both images, ask a tweet through TLS with a key (else as root)
   python scripts/image.py build --signing-key ~/signing.pem
 """
 # Runs in the network of the containers, where nothing of this machine is reached.
@@ -147,7 +147,7 @@ def _ask(network_pid: int, secrets: Path, path: str, key: str, body: str) -> tup
         f"https://localhost:8443{path}",
     ]
     command += [str(secrets / "certificate.pem"), key, body]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=180, check=False)
     if result.returncode:
         raise ImageError(f"no answer through the gateway: {result.stderr.strip()[-400:]}")
     status, answer = json.loads(result.stdout)
@@ -156,7 +156,7 @@ def _ask(network_pid: int, secrets: Path, path: str, key: str, body: str) -> tup
 
 def _listening(network_pid: int) -> list[str]:
     command = ["nsenter", "--target", str(network_pid), "--net", "ss", "-Hltn"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
     found = sorted(line.split()[3].replace("[::ffff:127.0.0.1]", "127.0.0.1") for line in result.stdout.splitlines())
     if not all(one.startswith("127.0.0.1:") or one in ("0.0.0.0:8443", "0.0.0.0:8444") for one in found):
         raise ImageError(

@@ -47,7 +47,8 @@ class Container:
         return subprocess.run(
             [*entered, *confined(self.image, self.uid, command)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout_s,
             check=False,
             env={},
