@@ -138,7 +138,9 @@ def _weights(places: Places, model: str, name: str) -> Path:
     target = places.work / name
     command = [sys.executable, str(PROGRAMS / "merged_weights.py"), model, str(target)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
+    )
     if result.returncode != 0:
         raise BenchmarkError(f"the weights of {name} could not be written: {result.stderr.strip()[-500:]}")
     return target
@@ -162,7 +164,8 @@ def _engines(
         [sys.executable, str(PROGRAMS / "engine_process.py")],
         input=json.dumps(settings),
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=ENGINE_TIMEOUT_S,
         check=False,

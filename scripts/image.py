@@ -18,20 +18,18 @@ from pathlib import Path
 
 import yaml
 
-from gateway_certificate import make_certificate
-from gateway_keys import create_key
+import image_engine
 from image_build import Builder, BuildError, Image
+from image_engine import COMPOSE, INSPECTION, TARGETS, TWEET, ImageError, judge_inside, make_secrets
 from image_file import read_dockerfile
 from image_run import STOP_S, Container, network, running
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPOSE = Path("deploy/compose/compose.yaml")
-TARGETS = ("server", "gateway")
-TWEET = "Dam breaks above the town"
 NEEDED = ("debootstrap", "unshare", "nsenter", "setpriv", "mount", "ip")
 EXAMPLE = """examples:
   python scripts/image.py build      docker or podman where one answers, else the stand-in
-  python scripts/image.py check      build with the stand-in, run both images, ask a tweet through TLS with a key (root)
+  python scripts/image.py check      build, run both images, ask a tweet through TLS with a key (else as root)
+  python scripts/image.py build --signing-key ~/signing.pem
 """
 # Runs in the network of the containers, where nothing of this machine is reached.
 ASK = """
@@ -44,10 +42,6 @@ past_proxies = urllib.request.build_opener(tls, urllib.request.ProxyHandler({}))
 with past_proxies.open(request, timeout=120) as answer:
     print(json.dumps([answer.status, json.load(answer)]))
 """
-
-
-class ImageError(RuntimeError):
-    """An image does not do what it should; the message says what."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,22 +57,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--share", type=Path, action="append", default=[], help="folder that RUN sees, such as a package mirror"
     )
     parser.add_argument("--certificates", type=Path, help="authorities of your package registry, for RUN")
+    parser.add_argument(
+        "--signing-key", type=Path, help="private key that signs the archive (default: one made for this build)"
+    )
     options = parser.parse_args(arguments)
-    engine = _engine()
     try:
-        if options.command == "build" and engine:
-            for target in TARGETS:
-                tag = f"disaster-tweets-{target}"
-                subprocess.run([engine, "build", "--target", target, "--tag", tag, str(ROOT)], check=True)
-            print(f"built; run them: docker compose --file {COMPOSE} up --detach --wait")
+        if options.signing_key is not None and not options.signing_key.is_file():
+            raise ImageError(f"{options.signing_key} is no file; expected the private key that signs the archive")
+        engine = image_engine.find_engine()
+        if engine is not None:
+            names = image_engine.build(engine, ROOT, os.environ, options.signing_key)
+            if options.command == "check":
+                print(json.dumps(image_engine.check(engine, ROOT, os.environ), indent=1))
+            print(f"built {' and '.join(names)}; run them: docker compose --file {COMPOSE} up --detach --wait")
             return 0
         _require_standin()
+        if options.signing_key is not None:
+            raise ImageError("the stand-in hands no secret over; --signing-key needs docker or podman")
         variables = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "TORCH_INDEX"))}
         builder = Builder(ROOT, options.store, options.share, variables, options.certificates)
         images = {target: builder.build(read_dockerfile(ROOT / "Dockerfile"), target) for target in TARGETS}
         facts = check(images) if options.command == "check" else {name: image.key for name, image in images.items()}
         print(json.dumps(facts, indent=1))
-    except (BuildError, ImageError, subprocess.CalledProcessError) as error:
+    except (BuildError, ImageError, OSError, subprocess.SubprocessError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     return 0
@@ -96,7 +97,7 @@ def check(images: dict[str, Image]) -> dict[str, object]:
     services = yaml.safe_load((ROOT / COMPOSE).read_text(encoding="utf-8"))["services"]
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-")))
-        key = _secrets(folder / "secrets")
+        key = make_secrets(folder / "secrets")
         network_pid = stack.enter_context(network())
         began = time.monotonic()
         containers = {}
@@ -114,7 +115,7 @@ def check(images: dict[str, Image]) -> dict[str, object]:
             raise ImageError(f"the tweet was answered {answer}; expected 200 and disaster")
         facts: dict[str, object] = {"ready_after_s": ready_s, "healthy_before_loaded": early, "answer": answer[1]}
         for name, container in containers.items():
-            facts[name] = _inspect(container)
+            facts[name] = judge_inside(container.execute(["sh", "-c", INSPECTION]).stdout)
         facts["listening"] = _listening(network_pid)
         facts["server_back_after_kill_s"] = _kill_server(containers["server"])
         facts["server_stopped_after_s"] = _stop_server(containers["server"])
@@ -122,15 +123,6 @@ def check(images: dict[str, Image]) -> dict[str, object]:
     if early or facts["gateway_healthy_without_server"]:
         raise ImageError(f"a health check lied: {facts}")
     return facts
-
-
-def _secrets(folder: Path) -> str:
-    folder.mkdir()
-    make_certificate(folder / "certificate.pem", folder / "private_key.pem", ["localhost", "127.0.0.1"])
-    _, key = create_key(folder / "keys.json", "image check")
-    for path in (folder, *folder.iterdir()):
-        os.chown(path, 10002, 10002)
-    return key
 
 
 def _wait_healthy(containers: dict[str, Container]) -> None:
@@ -155,32 +147,16 @@ def _ask(network_pid: int, secrets: Path, path: str, key: str, body: str) -> tup
         f"https://localhost:8443{path}",
     ]
     command += [str(secrets / "certificate.pem"), key, body]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=180, check=False)
     if result.returncode:
         raise ImageError(f"no answer through the gateway: {result.stderr.strip()[-400:]}")
     status, answer = json.loads(result.stdout)
     return status, answer
 
 
-def _inspect(container: Container) -> dict[str, str]:
-    """Look from inside: who am I, what may I do, what tools would an intruder find?"""
-    script = (
-        'echo "uid=$(id -u)"; grep -E "^(CapEff|CapBnd|NoNewPrivs):" /proc/self/status | tr -d "\\t"; '
-        "touch /srv/x /usr/x /etc/x 2>/dev/null && echo writable; "
-        "for tool in gcc cc g++ make ld pip pip3 curl wget; do command -v $tool; done; true"
-    )
-    lines = container.execute(["sh", "-c", script]).stdout.split()
-    found = dict(line.replace("=", ":", 1).split(":", 1) for line in lines if ":" in line or "=" in line)
-    found["tools"] = " ".join(line for line in lines if line.startswith("/"))
-    wrong = found["uid"] == "0" or int(found["CapEff"], 16) or int(found["CapBnd"], 16) or found["NoNewPrivs"] != "1"
-    if wrong or "writable" in lines or found["tools"]:
-        raise ImageError(f"a container has more than it should: {lines}")
-    return found
-
-
 def _listening(network_pid: int) -> list[str]:
     command = ["nsenter", "--target", str(network_pid), "--net", "ss", "-Hltn"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True)
     found = sorted(line.split()[3].replace("[::ffff:127.0.0.1]", "127.0.0.1") for line in result.stdout.splitlines())
     if not all(one.startswith("127.0.0.1:") or one in ("0.0.0.0:8443", "0.0.0.0:8444") for one in found):
         raise ImageError(
@@ -208,15 +184,6 @@ def _stop_server(container: Container) -> float:
     if status != 0:
         raise ImageError(f"the stopped server ended with {status}; expected 0 within {STOP_S:.0f} s")
     return round(time.monotonic() - began, 1)
-
-
-def _engine() -> str | None:
-    """Return docker or podman, where its engine answers."""
-    for name in ("docker", "podman"):
-        program = shutil.which(name)
-        if program and subprocess.run([program, "info"], capture_output=True, check=False).returncode == 0:
-            return program
-    return None
 
 
 def _require_standin() -> None:

@@ -22,6 +22,7 @@ RELEASE = "bookworm"
 BASE_IMAGE = f"debian:{RELEASE}-slim"
 MIRROR = "http://deb.debian.org/debian"
 SECURITY = "http://deb.debian.org/debian-security"
+STEP_TIMEOUT_S = 3600
 CERTIFICATES = "/run/build-certificates.pem"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -278,7 +279,14 @@ def _remove_ignored(folder: Path) -> None:
 
 def _run(command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
     result = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=STEP_TIMEOUT_S,
+        check=False,
     )
     if result.returncode:
         raise BuildError(f"{what} failed ({result.returncode}): {(result.stdout + result.stderr)[-2000:]}")

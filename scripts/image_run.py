@@ -47,7 +47,8 @@ class Container:
         return subprocess.run(
             [*entered, *confined(self.image, self.uid, command)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout_s,
             check=False,
             env={},
@@ -79,7 +80,7 @@ def network() -> Iterator[int]:
             if os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"):
                 break
             signal.sigtimedwait([], 0.1)
-        subprocess.run(command, check=True)
+        subprocess.run(command, timeout=60, check=True)
         yield holder.pid
     finally:
         holder.kill()
@@ -150,10 +151,13 @@ def _mounts(root: Path, tmpfs: Mapping[str, str], volumes: Mapping[str, Path]) -
 
 
 def _uid(image: Image) -> int:
-    """Look the user up in the image's own passwd."""
+    """Return the number of USER, or look its name up in the image's own passwd."""
+    user = image.user.partition(":")[0]
+    if user.isdecimal():
+        return int(user)
     for layer in image.layers:
         file = layer / "etc/passwd"
         if file.is_file():
             rows = (line.split(":") for line in file.read_text(encoding="utf-8").splitlines())
-            return next(int(row[2]) for row in rows if row[0] == image.user)
+            return next(int(row[2]) for row in rows if row[0] == user)
     raise LookupError(f"no user {image.user} in the image")

@@ -112,7 +112,7 @@ def _jfr_stacks(path: Path) -> Iterable[list[str]]:
     if jfr is None:
         return
     command = [jfr, "print", "--events", "jdk.ExecutionSample,jdk.NativeMethodSample", "--stack-depth", "40", str(path)]
-    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    text = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
     for event in text.split("\n}\n"):
         _, _, trace = event.partition("stackTrace = [")
         frames = [found[1].split("(")[0] for line in trace.splitlines() if (found := FRAME.match(line))]

@@ -89,7 +89,9 @@ def build_bill(root: Path) -> dict[str, Any]:
 def _packages(root: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(root / LOCK), "--output-reproducible"]
     command += ["--of", "JSON", "--sv", "1.6"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S, check=False
+    )
     if result.returncode != 0:
         raise SbomError(f"cyclonedx-py refused {LOCK}: {result.stderr.strip()[-500:]}; `make sbom` brings it")
     bill: dict[str, Any] = json.loads(result.stdout)

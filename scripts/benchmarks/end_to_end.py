@@ -114,7 +114,8 @@ def measure(load: Load) -> Measured:
         [sys.executable, str(GENERATOR)],
         input=json.dumps(asdict(load)),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=load.warm_up_s + load.seconds + 2 * DRAIN_S + 30,
         check=False,
     )

@@ -65,7 +65,9 @@ def _version(package: str) -> str:
 
 def _first_line(command: list[str]) -> str:
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        result = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+        )
     except OSError:
         return "not found"
     lines = (result.stdout or result.stderr).splitlines()

@@ -18,6 +18,7 @@ from types import FrameType
 
 import psutil
 
+from benchmarks.orphan_guard import guarded
 from benchmarks.profiles import ARCHIVE, STORE, Profile
 from golden_answers import ask
 from server_process import PID_FILE, ServerError, server_environment
@@ -180,8 +181,9 @@ def running(profile: Profile, timeout_s: float = START_TIMEOUT_S) -> Iterator[Se
         if not pid_file.is_file():
             raise ServerError(f"torchserve left no pid for {profile.name}; see {profile.root}/logs/console.log")
         server = Server(profile, psutil.Process(int(pid_file.read_text())), temp, started)
-        server.wait_until_right(timeout_s)
-        yield server
+        with guarded(server.java_pid):
+            server.wait_until_right(timeout_s)
+            yield server
     finally:
         if server is not None:
             server.stop()

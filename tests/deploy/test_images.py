@@ -11,9 +11,9 @@ import yaml
 
 from gateway_config import TEMPLATES
 from gateway_settings import GatewaySettings, read_gateway_settings
-from image_build import BASE_IMAGE, Builder, BuildError
+from image_build import BASE_IMAGE, Builder, BuildError, Image
 from image_file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
-from image_run import STOP_S
+from image_run import STOP_S, _uid
 from supervise import STOP_TIMEOUT_S
 from tests.conftest import ROOT
 
@@ -50,8 +50,10 @@ def test_stage_when_it_builds_then_by_the_rules(stage: Stage) -> None:
 def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_check(name: str) -> None:
     stage = STAGES[name]
     assert stage.base == BASE_IMAGE  # nothing of the stages that build
-    assert stage.last("USER") == name
-    assert any(re.search(rf"useradd --uid 1000\d .*nologin {name}\b", text) for text in runs(stage))
+    uid, _, gid = (stage.last("USER") or "").partition(":")  # numbers: Kubernetes' runAsNonRoot refuses a name
+    assert uid == gid == {"server": "10001", "gateway": "10002"}[name]
+    assert any(re.search(rf"useradd --uid {uid} --gid {gid} .*nologin {name}\b", text) for text in runs(stage))
+    assert _uid(Image("x", [], user=stage.last("USER") or "")) == int(uid)
     assert stage.words("ENTRYPOINT")[0] == "tini"
     assert stage.words("CMD")
     assert stage.words("HEALTHCHECK")[-1] == "status"
@@ -82,14 +84,18 @@ def test_service_when_it_runs_then_with_no_right_and_within_limits(name: str) ->
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["pids_limit"] <= 512
     assert service["mem_limit"]
+    assert service["cpus"]
+    assert service["pull_policy"] == "never"  # the names are of no registry
+    assert service["logging"]["options"].keys() >= {"max-size", "max-file"}
     assert service["restart"] == "unless-stopped"
-    assert not {"privileged", "cap_add", "devices", "env_file", "environment", "user", "pid"} & set(service)
+    assert not {"privileged", "cap_add", "devices", "env_file", "user", "pid"} & set(service)
+    assert set(service.get("environment", ())) <= {"GATEWAY_SETTINGS"}
     assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
 
 
 def test_ports_when_published_then_only_the_gateways() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"network": ["8443:8443", "8444:8444"]}
+    assert published == {"network": ["${REST_PORT:-8443}:8443", "${GRPC_PORT:-8444}:8444"]}
     settings = settings_of_container()
     assert settings.grpc_address is not None
     assert (settings.rest_address.port, settings.grpc_address.port) == (8443, 8444)
@@ -100,11 +106,47 @@ def test_ports_when_published_then_only_the_gateways() -> None:
 
 def test_secrets_when_mounted_then_where_the_settings_look() -> None:
     (volume,) = SERVICES["gateway"]["volumes"]
-    place = volume.split(":")[1]
+    place = volume.removesuffix(":ro").rpartition(":")[2]
     settings = settings_of_container()
     for path in (settings.certificate, settings.private_key, settings.keys_file):
         assert str(path.parent) == place
     assert "secrets" not in str(STAGES["gateway"].instructions)
+
+
+def test_settings_of_the_gateway_when_none_are_named_then_those_of_the_image() -> None:
+    """Others are a file in the mounted folder, named by a variable."""
+    default = assignments(STAGES["gateway"].last("ENV") or "")["GATEWAY_SETTINGS"]
+    variable = SERVICES["gateway"]["environment"]["GATEWAY_SETTINGS"]
+    assert variable == f"${{GATEWAY_CONTAINER_SETTINGS:-{default}}}"
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_image_when_the_checkout_is_closed_to_others_then_its_user_reads_what_was_copied(name: str) -> None:
+    """Under umask 077 the files of a checkout have mode 0600, and COPY keeps it."""
+    readable = False
+    for one in STAGES[name].instructions:
+        if one.name == "RUN" and "chmod -R a+rX /srv" in one.text:
+            readable = True
+        elif one.name == "COPY" and copy_words(one.text)[0] is None:
+            readable = False
+    assert readable
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_image_when_it_is_labelled_then_with_version_and_revision(name: str) -> None:
+    label = assignments(STAGES[name].last("LABEL") or "")
+    for key in ("version", "revision"):
+        assert label[f"org.opencontainers.image.{key}"] == f"${key.upper()}"
+    assert label["org.opencontainers.image.title"] == f"disaster-tweets-{name}"
+
+
+def test_export_when_it_signs_then_no_layer_holds_the_private_key() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "RUN --mount=type=secret,id=signing_key " in text
+    (signing,) = [one for one in runs(STAGES["export"]) if "python -m export" in one]
+    assert signing.endswith("&& rm .keys/signing.pem")
+    copied = [one.text for name in FINAL for one in STAGES[name].instructions if one.name == "COPY"]
+    assert [text for text in copied if ".keys" in text] == ["--from=export /source/.keys/trusted/ .keys/trusted/"]
 
 
 def test_settings_of_the_container_when_compared_then_limits_are_the_defaults() -> None:
