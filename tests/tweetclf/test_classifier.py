@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,44 +17,13 @@ from hypothesis import strategies as st
 
 from tests.conftest import MAX_TOKENS, SCORE_STEP
 from tests.tiny_model import TinyClassifier, tiny_tokenizer
+from tests.tweetclf.counting_engine import CountingEngine, predictions
 from tweetclf.bundle import Bundle, Thresholds, load_bundle, sha256_of
 from tweetclf.calibration import scores
-from tweetclf.classifier import MAX_TEXT_CHARS, WINDOW_CHARS_PER_TWEET, WINDOW_TWEETS, Classifier, Prediction
+from tweetclf.classifier import MAX_TEXT_CHARS, Classifier, Prediction
 from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError, InvalidRequestError
 from tweetclf.text import normalise
-
-
-class CountingEngine:
-    """Passes on to the real engine and keeps the shapes that it was given."""
-
-    name = "counting"
-    device = "cpu"
-    tolerance = 1e-4
-
-    def __init__(self, engine: TorchScriptEngine) -> None:
-        self.engine = engine
-        self.calls: list[list[int]] = []
-
-    def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        self.calls.append([len(ids) for ids in input_ids])
-        return self.engine.logits(input_ids)
-
-
-@pytest.fixture(scope="session")
-def engine(tiny_bundle: Bundle) -> TorchScriptEngine:
-    return TorchScriptEngine(tiny_bundle.model_path)
-
-
-@pytest.fixture(scope="session")
-def classifier(tiny_bundle: Bundle, engine: TorchScriptEngine) -> Classifier:
-    return Classifier(tiny_bundle, engine)
-
-
-def predictions(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
-    outcomes = classifier.predict(texts)
-    assert all(isinstance(outcome, Prediction) for outcome in outcomes)
-    return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
 
 
 def test_predict_equals_the_eager_model_with_temperature(
@@ -131,14 +99,6 @@ def test_predict_of_several_windows_answers_in_order_as_for_one(
     assert [o.score for o in found if isinstance(o, Prediction)] == pytest.approx(
         [o.score for o in expected if isinstance(o, Prediction)], abs=SCORE_STEP
     )
-
-
-def test_predict_out_of_time_gives_the_windows_not_reached_back(
-    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 4)
-    found = Classifier(tiny_bundle, engine).predict([f"fire {n}" for n in range(10)], give_up_at=0.0)
-    assert [o.code for o in found if isinstance(o, InvalidRequestError)] == ["DEADLINE"] * 10
 
 
 def test_predict_of_bad_texts_gives_errors_in_their_places(classifier: Classifier) -> None:
@@ -226,92 +186,6 @@ def test_engine_on_a_gpu_answers_in_half_precision_within_its_tolerance(tiny_bun
     assert Classifier(tiny_bundle, TorchScriptEngine(tiny_bundle.model_path, "cuda:0")).replay_golden() < 1e-2
 
 
-def test_predict_past_its_time_gives_back_what_it_did_not_reach(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
-    class SlowEngine(CountingEngine):
-        def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-            time.sleep(0.05)
-            return super().logits(input_ids)
-
-    slow = Classifier(tiny_bundle, SlowEngine(engine), batch_tokens=1)
-    outcomes = slow.predict([f"fire {n}" for n in range(20)] + [""], give_up_at=time.monotonic() + 0.2)
-    codes = [outcome.code if isinstance(outcome, InvalidRequestError) else "ok" for outcome in outcomes]
-    assert codes[0] == "ok"
-    assert codes[-2:] == ["DEADLINE", "EMPTY_TEXT"]
-    assert sorted(codes[:-1], reverse=True) == codes[:-1]
-
-
-def test_predict_with_a_time_for_each_text_computes_those_whose_time_is_left(
-    tiny_bundle: Bundle, engine: TorchScriptEngine
-) -> None:
-    counting = CountingEngine(engine)
-    texts = ["fire", "flood", "storm", "FIRE  &amp;", "quake", "flood"]
-    late, early = time.monotonic() + 60, time.monotonic() - 1
-    outcomes = Classifier(tiny_bundle, counting).predict(texts, [late, early, math.inf, late, early, late])
-    codes = [outcome.code if isinstance(outcome, InvalidRequestError) else "ok" for outcome in outcomes]
-    assert codes == ["ok", "DEADLINE", "ok", "ok", "DEADLINE", "ok"]
-    assert sum(map(len, counting.calls)) == 4
-
-
-def test_predict_with_another_number_of_times_is_refused(classifier: Classifier) -> None:
-    with pytest.raises(ValueError, match="argument"):
-        classifier.predict(["fire", "flood"], [math.inf])
-
-
-def test_predict_past_its_time_neither_normalises_nor_tokenises(
-    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise AssertionError("the time is over")
-
-    late = Classifier(tiny_bundle, engine)
-    monkeypatch.setattr("tweetclf.classifier.normalise", fail)
-    monkeypatch.setattr(late._encoder, "encode_and_tell", fail)
-    outcomes = late.predict(["fire", "\ufdfa" * 10_000] * 5_000, time.monotonic() - 1)
-    assert {outcome.code for outcome in outcomes if isinstance(outcome, InvalidRequestError)} == {"DEADLINE"}
-    assert len(outcomes) == 10_000
-
-
-def test_predict_when_the_time_ends_within_a_request_tokenises_no_further_window(
-    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr("tweetclf.classifier.time.monotonic", lambda: now)
-    monkeypatch.setattr("tweetclf.classifier.WINDOW_TWEETS", 4)
-
-    class TickingEngine(CountingEngine):
-        def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-            nonlocal now
-            now += 1
-            return super().logits(input_ids)
-
-    ticking = Classifier(tiny_bundle, TickingEngine(engine), batch_tokens=1)
-    tokenised: list[int] = []
-    real = ticking._encoder.encode_and_tell
-    monkeypatch.setattr(ticking._encoder, "encode_and_tell", lambda texts: tokenised.append(len(texts)) or real(texts))
-    outcomes = ticking.predict([f"fire {n}" for n in range(40)], give_up_at=5.5)
-    assert sum(isinstance(outcome, Prediction) for outcome in outcomes) == 6
-    assert sum(tokenised) == 8
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_predict_of_a_text_with_logits_that_are_not_finite_is_an_error_of_it_alone(
-    tiny_bundle: Bundle, engine: TorchScriptEngine, value: float
-) -> None:
-    class OverflowingEngine(CountingEngine):
-        def logits(self, input_ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-            found = super().logits(input_ids)
-            found[[len(ids) > 6 for ids in input_ids], 1] = value
-            return found
-
-    overflowing = Classifier(tiny_bundle, OverflowingEngine(engine), cache_bytes=1 << 20)
-    texts = ["fire", "fire in the river and the storm", "flood"]
-    for _ in range(2):  # an error is not kept
-        outcomes = overflowing.predict(texts)
-        assert [isinstance(outcome, Prediction) for outcome in outcomes] == [True, False, True]
-        assert isinstance(outcomes[1], InvalidRequestError)
-        assert (outcomes[1].code, outcomes[1].http_status) == ("INTERNAL", 500)
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=20),
@@ -344,34 +218,6 @@ def test_predict_says_the_label_and_decision_that_a_caller_derives_from_the_show
         assert prediction.decision == decision
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["\ufdfa" * 9_000, "\ufdfa" * 556, "&#xFDFA;" * 1_250, "\u3316" * 9_999],
-    ids=["18x", "just", "entity", "6x"],
-)
-def test_predict_of_a_text_that_stands_for_more_than_the_limit_is_refused_before_it_is_tokenised(
-    classifier: Classifier, text: str
-) -> None:
-    neighbour, refused = classifier.predict(["fire", text])
-    assert isinstance(neighbour, Prediction)
-    assert isinstance(refused, InvalidRequestError)
-    assert refused.code == "TEXT_TOO_LONG"
-
-
-def test_predict_tokenises_together_no_more_characters_than_bound_its_memory(
-    tiny_bundle: Bundle, engine: TorchScriptEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bounded = Classifier(tiny_bundle, engine)
-    windows: list[int] = []
-    real = bounded._encoder.encode_and_tell
-    monkeypatch.setattr(
-        bounded._encoder, "encode_and_tell", lambda texts: windows.append(sum(map(len, texts))) or real(texts)
-    )
-    assert len(predictions(bounded, [f"fire {n} " + "xy" * 4_500 for n in range(30)])) == 30
-    assert max(windows) <= WINDOW_TWEETS * WINDOW_CHARS_PER_TWEET
-    assert len(windows) > 1
-
-
 def test_predict_of_a_golden_sample_is_computed_each_time_so_that_a_probe_tests_the_network(
     tiny_bundle: Bundle, engine: TorchScriptEngine
 ) -> None:
@@ -400,13 +246,6 @@ def test_predict_with_kept_answers_says_the_same_and_computes_once(
     assert sum(map(len, counting.calls)) == distinct
     facts = keeping.cache_facts()
     assert (facts["entries"], facts["misses"], facts["hits"]) == (distinct, distinct, 2 * distinct)
-
-
-def test_predict_past_its_time_keeps_no_refusal(tiny_bundle: Bundle, engine: TorchScriptEngine) -> None:
-    keeping = Classifier(tiny_bundle, engine, cache_bytes=1 << 20)
-    late = keeping.predict(["fire"], give_up_at=time.monotonic() - 1)[0]
-    assert isinstance(late, InvalidRequestError)
-    assert isinstance(keeping.predict(["fire"])[0], Prediction)
 
 
 def test_cache_facts_of_a_classifier_that_keeps_nothing_says_so(classifier: Classifier) -> None:
