@@ -30,7 +30,8 @@ REGISTRY = Registry().with_resource("urn:api", DRAFT202012.create_resource(DOCUM
 EXAMPLES = int(os.environ.get("GATEWAY_SCHEMA_EXAMPLES", "10"))
 # A list with one bad item is answered 200 with that item's error, so "bad data gets 4xx" is no rule of this interface.
 # A moment in the past as X-Deadline-Ms is answered 504, which is no fault; the test looks at every 5xx itself.
-UNUSED_CHECKS = ("negative_data_rejection", "not_a_server_error")
+# A schema cannot say that a tensor's shape agrees with its data, or that a line is not a JSON number: those get 400.
+UNUSED_CHECKS = ("negative_data_rejection", "positive_data_acceptance", "not_a_server_error")
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -105,6 +106,8 @@ def test_request_when_drawn_from_the_schema_then_answered_as_described(
         gateway.rest_url, headers=headers, excluded_checks=excluded, timeout=60, verify=certificate
     )
     if response.status_code >= 500:
-        assert (response.status_code, response.json()["error"]["code"]) == (504, "DEADLINE")
+        error = response.json()["error"]  # one string where the protocol has such errors
+        code = error.partition(":")[0] if isinstance(error, str) else error["code"]
+        assert (response.status_code, code) == (504, "DEADLINE")
         assert "X-Deadline-Ms" in (case.headers or {})
     assert server.restart_count == 0
