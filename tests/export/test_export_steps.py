@@ -211,7 +211,9 @@ def test_main_when_the_error_names_no_file_then_both_folders_are_named(
     monkeypatch.setattr(build, "write_bundle", full)
     assert command.main(arguments(export)) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"export refused: {export.archive.parent} or {export.bundle.parent}: No space left on device")
+    assert said.startswith(
+        f"export refused: {export.archive.parent} or {export.bundle.parent}: No space left on device"
+    )
 
 
 def test_main_when_a_killed_export_left_its_folder_then_removes_it(export: Export) -> None:
