@@ -58,7 +58,9 @@ def _export(options: argparse.Namespace) -> int:
         with _only_export(options.archive.parent):
             return _build(options)
     except OSError as error:
-        where, why = error.filename or options.archive, error.strerror or error
+        # A full disk does not say which file it was.
+        where = error.filename or f"{options.archive.parent} or {options.bundle.parent}"
+        why = error.strerror or error
         if isinstance(error, shutil.Error):  # of a folder that was copied: one entry for each file that failed
             _, where, why = error.args[0][0]
         print(f"export refused: {where}: {why}; an archive of before is as it was", file=sys.stderr)

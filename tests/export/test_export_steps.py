@@ -202,6 +202,20 @@ def test_main_when_the_disk_is_full_then_says_so_and_that_the_archive_is_as_it_w
     export.verified()
 
 
+def test_main_when_the_error_names_no_file_then_both_folders_are_named(
+    export: Export, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(build, "write_bundle", full)
+    assert command.main(arguments(export)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"export refused: {export.archive.parent} or {export.bundle.parent}: No space left on device"
+    )
+
+
 def test_main_when_a_killed_export_left_its_folder_then_removes_it(export: Export) -> None:
     left = export.archive.parent / ".building-dead"
     left.mkdir(parents=True)
