@@ -172,6 +172,21 @@ def test_actions_are_pinned_by_commit_and_rights_are_small() -> None:
         assert not [action for action in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action)]
 
 
+def test_every_supported_python_is_tested_by_ci() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    tested = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert tested == ["3.10", "3.11", "3.12"]
+    assert f'SUPPORTED="{" ".join(tested)}"' in run
+    assert 'requires-python = ">=3.10,<3.13"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_vulnerability_audit_runs_each_week() -> None:
+    text = (ROOT / ".github" / "workflows" / "audit.yml").read_text(encoding="utf-8")
+    assert "cron:" in text
+    assert "make audit" in text
+
+
 def test_make_help_lists_every_target() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
