@@ -106,7 +106,9 @@ def _private_key(path: Path, certificate: Path) -> Iterator[Finding]:
         expected = "a key without a passphrase, which nobody types at a start"
         yield error(where, "encrypted", expected, f"openssl pkey -in {path} -out NEW_FILE")
     except ValueError:
-        yield error(where, "no private key in PEM form", "-----BEGIN PRIVATE KEY-----", NEW_CERTIFICATE)
+        yield error(
+            where, "no private key in PEM form", "the private key of the certificate, in PEM form", NEW_CERTIFICATE
+        )
     else:
         if (public := _public_key_of(certificate)) is not None and public != _bytes_of(key.public_key()):
             expected = f"the key that belongs to {certificate}"

@@ -87,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if options.bundle is None:
-            from tests.conftest import TinyClassifier, tiny_tokenizer, write_tiny_bundle
+            from tests.tiny_model import TinyClassifier, tiny_tokenizer, write_tiny_bundle
 
             write_tiny_bundle(folder / "bundle", TinyClassifier(tiny_tokenizer().get_vocab_size()).eval())
         else:

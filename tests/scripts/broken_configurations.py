@@ -239,7 +239,7 @@ BROKEN = (
     ),
     Broken(
         "flags of the JVM from a variable",
-        lambda place: place.variables.update(JAVA_TOOL_OPTIONS="-javaagent:/opt/agent.jar"),
+        lambda place: place.variables.update(JAVA_TOOL_OPTIONS="-javaagent:agent.jar"),
         "JAVA_TOOL_OPTIONS",
         "warning",
     ),
