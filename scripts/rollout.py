@@ -87,9 +87,7 @@ class Rollout:
             self._stop_idle(name)
             ports = {port for place in kept for port in place.target.local_ports()}
             slot, verified = fill_slot(options.root, name, archive, options.trusted_keys, ports)
-            self._say(
-                f"{archive}: model {verified.model_version}, as signed by {verified.key_name}; starting it ({name})"
-            )
+            self._say(f"{archive}: model {verified.model_version}, signed by {verified.key_name}; starting it ({name})")
             try:
                 slot.start(options.bin_dir, options.start_timeout_s)
                 new = self._place(name)
@@ -194,7 +192,7 @@ class Rollout:
         before = self._previous()
         try:
             # First, so that a rollout which is killed in its middle leaves a way back.
-            self._announce(before, current, new)
+            write_record(self._options.root, Record(before, Change(current, new)))
             old_workers = self._gateway.switch(new.target, self._options.drain_s)
             self._say("the gateway asks the new server; watching it")
             self._watch(new)
@@ -331,9 +329,6 @@ class Rollout:
     def _previous(self) -> Place | None:
         return read_record(self._options.root).previous
 
-    def _announce(self, previous: Place | None, old: Place, new: Place) -> None:
-        write_record(self._options.root, Record(previous, Change(old, new)))
-
     def _save(self, previous: Place | None) -> None:
         write_record(self._options.root, Record(previous))
 
@@ -351,7 +346,7 @@ class Rollout:
 
 
 def _ports(place: Place) -> set[int]:
-    """Return where predictions are asked for; who looks at state or metrics has no request to lose."""
+    """Return where predictions are asked for; state and metrics have no request to lose."""
     return {place.target.address(key).port for key in ("server_rest", "server_grpc")}
 
 

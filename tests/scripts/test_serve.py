@@ -381,8 +381,7 @@ def test_two_starts_at_once_then_one_server_and_both_succeed(folder: Folder) -> 
     words = f"import serve, pathlib; raise SystemExit(serve.main(['start'], pathlib.Path({str(folder.root)!r}), "
     words += f"pathlib.Path({str(folder.bin_dir)!r})))"
     environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parent)}
-    # PYTHONPATH of this checkout is what the doctor refuses; it is taken away again before the start.
-    words = "import os; del os.environ['PYTHONPATH']; " + words
+    words = "import os; del os.environ['PYTHONPATH']; " + words  # the doctor refuses it
     starts = [
         subprocess.Popen([sys.executable, "-c", words], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -390,7 +389,6 @@ def test_two_starts_at_once_then_one_server_and_both_succeed(folder: Folder) -> 
     outputs = [start.communicate()[0] for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
     assert sum("already running" in output for output in outputs) == 1
-    assert not gone(folder.pid)
 
 
 def test_serve_when_not_on_linux_then_one_line(
