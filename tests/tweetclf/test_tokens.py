@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from training.base_encoder import TOKENIZER_FILE, resolve_base_encoder
 from tweetclf.text import has_content, normalise
-from tweetclf.tokens import SHORT_CHARS, TweetEncoder, beginning
+from tweetclf.tokens import CHARS_PER_TOKEN, TweetEncoder, beginning
 
 MAX_TOKENS = 128
 SPECIAL_IDS = {0, 100, 101, 102, 103}  # [PAD], [UNK], [CLS], [SEP], [MASK] of the base encoder
@@ -65,16 +65,26 @@ def test_encode_of_a_long_text_gives_the_first_tokens_of_the_whole(
     text = normalise(" ".join(" ".join(words * repeats) for words, repeats in parts))
     every = whole.encode(text).ids
     ids, truncated = encoder.encode_and_tell([text])[0]
-    assert truncated is (len(every) > MAX_TOKENS)
-    assert ids == (every if not truncated else [*every[: MAX_TOKENS - 1], every[-1]])
+    if truncated:
+        assert ids == [*every[: len(ids) - 1], every[-1]]
+        assert len(ids) == MAX_TOKENS or len(text) > MAX_TOKENS * CHARS_PER_TOKEN
+    else:
+        assert ids == every
 
 
-def test_beginning_of_a_long_text_is_as_many_words_as_tokens_are_needed() -> None:
-    assert beginning("fire " * 1_999 + "fire", MAX_TOKENS) == "fire " * 127 + "fire"
-    short = "\u0301 " * (SHORT_CHARS // 2)
-    assert beginning(short, 1) == short
-    marks_only = "\u0301 \u0316 " * 1_000
-    assert beginning(marks_only, MAX_TOKENS) == marks_only  # none has a token, so none may be left out
+def test_encode_of_a_long_text_of_long_words_reads_a_bounded_part_and_says_so(encoder: TweetEncoder) -> None:
+    word = "z" * 99 + "\u2fff"  # the tokenizer tries 5,000 pieces and finds one unknown word
+    ids, truncated = encoder.encode_and_tell([" ".join([word] * 99)])[0]
+    assert len(ids) == 2 + MAX_TOKENS * CHARS_PER_TOKEN // 101
+    assert truncated
+
+
+def test_beginning_of_a_long_text_ends_with_a_whole_word() -> None:
+    words = "fire " * 1_999 + "fire"
+    assert beginning(words, 2) == "fire " * 5 + "fire"  # 32 characters end within the seventh
+    assert beginning("fire fire", 2) == "fire fire"
+    assert beginning("z" * 99, 2) == "z" * 32
+    assert beginning("z" * 32 + " fire", 2) == "z" * 32
 
 
 def test_encode_of_a_character_with_content_gives_a_token(encoder: TweetEncoder) -> None:
