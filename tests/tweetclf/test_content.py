@@ -44,7 +44,7 @@ def test_unpack_of_any_packed_body_gives_it_back(body: bytes) -> None:
     assert unpack(raw_deflate(body), "deflate") == body
 
 
-PACKED = gzip.compress(b"Dam breaks above the town", mtime=0, mtime=0)
+PACKED = gzip.compress(b"Dam breaks above the town", mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_read_content_type_with_a_charset_that_is_not_clear_is_refused(content_t
         ("\u201cDam\u201d".encode("cp1252"), "latin-1", "windows-1252"),
         (b"Dam \x81", "cp1252", "windows-1252"),
         (TWEET.encode(), "ascii", "US-ASCII"),
-        (gzip.compress(b"Dam", mtime=0, mtime=0), "utf-8", "Content-Encoding"),
+        (gzip.compress(b"Dam", mtime=0), "utf-8", "Content-Encoding"),
     ],
 )
 def test_decode_of_another_encoding_is_refused_and_names_what_it_looks_like(
