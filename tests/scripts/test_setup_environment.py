@@ -63,7 +63,7 @@ def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pip:
 def venv(tmp_path: Path) -> Path:
     """What `python -m venv` leaves, as far as it is looked at; its python can import a torch."""
     folder = tmp_path / "venv"
-    program(folder / "bin" / "python", f'case "$2" in "import torch") exit 0;; esac; exec {sys.executable} "$@"')
+    program(folder / "bin" / "python", f'case "$2" in "import torch") exit 0;; esac; exec "{sys.executable}" "$@"')
     (folder / "pyvenv.cfg").write_text("")
     site = folder / "lib" / f"python{VERSION}" / "site-packages" / "pip"
     site.mkdir(parents=True)
@@ -135,7 +135,7 @@ def test_setup_when_torch_has_an_index_of_its_own_then_only_torch_is_taken_from_
 
 def test_setup_when_torch_does_not_load_then_says_why(pip: Pip, venv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = 'case "$2" in "import torch") echo "ImportError: libgomp.so.1" >&2; exit 1;; esac;'
-    program(venv / "bin" / "python", f'{broken} exec {sys.executable} "$@"')
+    program(venv / "bin" / "python", f'{broken} exec "{sys.executable}" "$@"')
     assert setup(venv) == 1
     assert "is installed and does not load: ImportError: libgomp.so.1" in capsys.readouterr().err
 
@@ -185,7 +185,7 @@ def test_make_venv_when_it_is_a_link_to_another_environment_then_leaves_that_alo
 
 def test_make_venv_when_its_module_is_missing_then_names_the_debian_package(tmp_path: Path) -> None:
     script = 'case "$2" in venv) echo "The virtual environment was not created: ensurepip is not available"; exit 1;; '
-    script += f'esac; exec {sys.executable} "$@"'
+    script += f'esac; exec "{sys.executable}" "$@"'
     python = program(tmp_path / "python3", script)
     with pytest.raises(setup_environment.SetupError, match=rf"apt-get install python{VERSION}-venv"):
         setup_environment.make_venv(tmp_path / "venv", str(python))
