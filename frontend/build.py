@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -69,8 +70,15 @@ def compile_classes(target: Path) -> list[Path]:
         new = Path(work, "new")
         new.mkdir()
         options = ["--release", RELEASE, "-Xlint:all", "-Werror", "-cp", str(torchserve_jar()), "-d", str(new)]
+        # In the C locale javac finds no file below a folder with a non-ASCII letter.
+        variables = {**os.environ, "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
-            [compiler, *options, *sources], capture_output=True, text=True, errors="replace", check=False
+            [compiler, *options, *sources],
+            env=variables,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
         if done.returncode != 0:
             raise FrontendBuildError(f"javac refused a source:\n{done.stdout}{done.stderr}")
