@@ -1,0 +1,51 @@
+"""Bodies that could be a tweet or something else: refused, and never scored as the wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tweetclf.errors import InvalidRequestError
+from tweetclf.request import parse_request
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=xyz"
+
+
+def texts(body: bytes, content_type: str) -> list[str | None]:
+    return [item.text for item in parse_request(body, content_type).items]
+
+
+@pytest.mark.parametrize(
+    "body", [b'"Fire near town""Flood"', b'"Fire \\"near\\" town""Flood"', b'"Fire ""near"" town"']
+)
+def test_parse_request_of_quoted_lines_that_curl_joined_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="not JSON"):
+        parse_request(body, FORM)
+
+
+@pytest.mark.parametrize("text", ['"Run" he said', '"Run" "Hide"', 'He said "run"', '"', '"Run'])
+def test_parse_request_of_a_tweet_with_quotes_keeps_them(text: str) -> None:
+    assert texts(text.encode(), FORM) == [text]
+
+
+@pytest.mark.parametrize(
+    "body", [b"text=Fire\r\n", b"text=Fire\r\nsubmit=Send\r\n", b"lang=en\r\ntext=Fire\r\nsmoke\r\n"]
+)
+def test_parse_request_of_a_html_form_as_text_plain_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="form") as caught:
+        parse_request(body, "text/plain")
+    assert caught.value.code == "BAD_FORM"
+
+
+@pytest.mark.parametrize("text", ["text=Fire", "text=Fire\n", "Fire\r\ntext=me\r\n", "wind=80mph\r\n"])
+def test_parse_request_of_a_plain_text_with_an_equals_sign_is_a_tweet(text: str) -> None:
+    assert texts(text.encode(), "text/plain") == [text]
+
+
+def test_parse_request_of_a_form_in_a_part_of_a_form_is_refused() -> None:
+    head = (
+        b'--xyz\r\nContent-Disposition: form-data; name="text"\r\nContent-Type: application/x-www-form-urlencoded\r\n'
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(head + b"\r\nFire%20near\r\n--xyz--\r\n", MULTIPART)
+    assert caught.value.code == "UNSUPPORTED_MEDIA_TYPE"
