@@ -49,3 +49,16 @@ def test_parse_request_of_a_form_in_a_part_of_a_form_is_refused() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse_request(head + b"\r\nFire%20near\r\n--xyz--\r\n", MULTIPART)
     assert caught.value.code == "UNSUPPORTED_MEDIA_TYPE"
+
+
+def test_parse_request_of_quoted_lines_without_their_type_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="not JSON"):
+        parse_request(b'"Fire near town"\n"Flood"\n', "application/octet-stream")
+
+
+@pytest.mark.parametrize(
+    "body", [b'<?xml version="1.0"?><tweet>Fire</tweet>', b"<!DOCTYPE html><p>Fire", b"<HTML>Fire"]
+)
+def test_parse_request_of_markup_without_its_type_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="XML or HTML"):
+        parse_request(body, FORM)
