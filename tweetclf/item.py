@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tweetclf.errors import InvalidRequestError
@@ -31,7 +31,7 @@ class Item:
     Args:
         text: the raw tweet; None when `error` is set.
         id: the caller's own mark, sent back unchanged; `has_id` tells null from absent.
-        error: why the item cannot be classified; carries its index.
+        error: why the item cannot be classified; carries its index in a list.
     """
 
     text: str | None = None
@@ -110,12 +110,18 @@ def _is_id(value: Any) -> bool:
     return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def checked(read: Callable[[Any], Item], value: Any, index: int) -> Item:
-    """Turn the error of one item of a list into that item's answer."""
+def checked(read: Callable[[Any], Item], value: Any, index: int | None = None) -> Item:
+    """Turn the error of one item of a list into that item's answer, which keeps its id."""
     try:
-        return read(value)
+        item = read(value)
     except InvalidRequestError as error:
-        return Item(error=InvalidRequestError(error.code, error.message, index))
+        # Not the error that was caught: through its traceback and frames it would keep the whole batch in memory.
+        code, message = error.code, error.message
+        has_id = isinstance(value, dict) and "id" in value and _is_id(value["id"])
+        return Item(None, value["id"] if has_id else None, has_id, InvalidRequestError(code, message, index))
+    if item.error is None:
+        return item
+    return replace(item, error=InvalidRequestError(item.error.code, item.error.message, index))
 
 
 def refuse_repeated_key(value: Any) -> None:

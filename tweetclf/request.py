@@ -235,7 +235,7 @@ def _parse_lines(body: bytes, codec: str) -> TweetRequest:
 def _line(line: bytes, codec: str) -> Item:
     text = decode(line.removesuffix(b"\r"), codec)
     if text.lstrip(INVISIBLE)[:1] in ("{", "[", '"'):
-        return read_item(load_json(text))
+        return checked(read_item, load_json(text))
     if _SCALAR.fullmatch(text.strip()):
         raise InvalidRequestError(
             "WRONG_TYPE", "the line is a JSON value that is no text; expected a tweet or an object"

@@ -1,4 +1,4 @@
-"""Bodies that could be a tweet or something else: refused, and never scored as the wrong one."""
+"""Bodies that are not clear: never scored as another text, and no id of a refused item is lost."""
 
 from __future__ import annotations
 
@@ -62,3 +62,19 @@ def test_parse_request_of_quoted_lines_without_their_type_is_refused() -> None:
 def test_parse_request_of_markup_without_its_type_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="XML or HTML"):
         parse_request(body, FORM)
+
+
+@pytest.mark.parametrize(
+    "bad", ['"text": null', '"text": 5', '"txt": "Fire"', '"text": "a", "keyword": 5', '"text": NaN']
+)
+def test_parse_request_of_a_bad_item_keeps_its_id(bad: str) -> None:
+    rows = [f'{{{bad}, "id": 7}}', '{"text": "Flood", "id": 8}', f'{{{bad}, "id": [9]}}', f"{{{bad}}}"]
+    listed = ",".join(rows)
+    for body, content_type in (
+        (f"[{listed}]", "application/json"),
+        (f'{{"instances": [{listed}]}}', "application/json"),
+        ("\n".join(rows), "application/x-ndjson"),
+    ):
+        items = parse_request(body.encode(), content_type).items
+        assert [(item.id, item.has_id) for item in items] == [(7, True), (8, True), (None, False), (None, False)]
+        assert [item.error.index for item in items if item.error] == [0, 2, 3]
