@@ -20,6 +20,10 @@ LONG_TEXT_CHARS = 10_000  # such a text is refused by its length, whatever it is
 INVISIBLE = "".join(map(chr, range(0x21))) + "\u0085\u00a0\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
 # An object as JSON or Python writes it, alone or in a list.
 _OBJECT_SOURCE = re.compile(r"""(?:\[\s*)?\{\s*["']\w{1,64}["']\s*:""")
+# An object of this wire whose quotes a shell has taken or kept: {text: Fire}, '{"text": "Fire"}', {\\"text\\": ...}.
+_MISQUOTED_OBJECT = re.compile(
+    r"""'?(?:\[\s*)?\{\s*\\?["']?(?:text|data|body|tweet|id|keyword|location|instances|inputs)\\?["']?\s*:"""
+)
 # How ISO-2022-JP, -KR and -CN switch to two bytes a character; the bytes themselves are ASCII.
 _ISO_2022 = re.compile(r"\x1b[$(]")
 
@@ -64,8 +68,10 @@ def text_item(text: str, item_id: ItemId = None, has_id: bool = False) -> Item:
 
 def _is_json_source(text: str) -> bool:
     start = text.lstrip(INVISIBLE)
-    if start[:1] not in ("{", "["):
+    if start[:1] not in ("{", "[", "'"):
         return False
+    if _MISQUOTED_OBJECT.match(start):
+        return True
     end = text.rstrip(INVISIBLE)[-1:]
     if _OBJECT_SOURCE.match(start):
         return end in ("}", "]")

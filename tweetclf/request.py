@@ -33,6 +33,7 @@ _SURELY_JSON = re.compile(r"""(?:\{\s*"|\[\s*["{])""")
 _JOINED_STRINGS = re.compile(r'(?:"(?:[^"\\]|\\.)*"){2,}')
 # A form that HTML sends with enctype="text/plain": names and values as they are, each line with CRLF at its end.
 _PLAIN_FORM = re.compile(r"(?s)(?:[A-Za-z_][\w.\[\]-]{0,63}=.*\r\n)?(?:text|data|body)=.*\r\n")
+_BRACKETED = re.compile(r"[\[{]\s*[^\W\d_]")  # "[BREAKING] fire" in a file of lines
 _SURELY_MARKUP = re.compile(r"<\?xml|<!doctype|<html", re.IGNORECASE)
 _SCALAR = re.compile(r"null|true|false|NaN|-?Infinity|-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,9})?")
 
@@ -235,7 +236,11 @@ def _parse_lines(body: bytes, codec: str) -> TweetRequest:
 def _line(line: bytes, codec: str) -> Item:
     text = decode(line.removesuffix(b"\r"), codec)
     if text.lstrip(INVISIBLE)[:1] in ("{", "[", '"'):
-        return checked(read_item, load_json(text))
+        try:
+            return checked(read_item, load_json(text))
+        except InvalidRequestError:
+            if not _BRACKETED.match(text.lstrip(INVISIBLE)):
+                raise
     if _SCALAR.fullmatch(text.strip()):
         raise InvalidRequestError(
             "WRONG_TYPE", "the line is a JSON value that is no text; expected a tweet or an object"

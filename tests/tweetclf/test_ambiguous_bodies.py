@@ -78,3 +78,39 @@ def test_parse_request_of_a_bad_item_keeps_its_id(bad: str) -> None:
         items = parse_request(body.encode(), content_type).items
         assert [(item.id, item.has_id) for item in items] == [(7, True), (8, True), (None, False), (None, False)]
         assert [item.error.index for item in items if item.error] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{text: Fire near town}",
+        "[{text: Fire}, {text: Flood}]",
+        "{instances: [Fire, Flood]}",
+        "'{text:",
+        '\'{"text": "Fire"}\'',
+        '\'[{"text": "Fire"}]\'',
+        '{\\"text\\": \\"Fire\\"}',
+        "{ text : 'Fire' }",
+    ],
+)
+@pytest.mark.parametrize("content_type", [FORM, "", "text/plain"])
+def test_parse_request_of_json_whose_quotes_a_shell_took_is_refused(source: str, content_type: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(source.encode(), content_type)
+    assert caught.value.code in ("BAD_JSON", "WRONG_TYPE")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'Run' he said", "{sigh} text: rain", "[text: me] fire", "{Breaking: fire}", "[BREAKING] fire", "{sigh} rain"],
+)
+def test_parse_request_of_a_tweet_in_brackets_is_a_tweet_in_lines_too(text: str) -> None:
+    assert texts(text.encode(), FORM) == [text]
+    assert texts(f'{{"text": "Flood"}}\n{text}\n'.encode(), "application/x-ndjson") == ["Flood", text]
+
+
+@pytest.mark.parametrize("line", ['{"text": "Fire"', '"Fire', '["Fire"', "[", "{", "{'text': 'Fire'}", "{text: Fire}"])
+def test_parse_request_of_a_line_of_broken_json_costs_that_line(line: str) -> None:
+    bad, good = parse_request(f"{line}\nFlood".encode(), "application/x-ndjson").items
+    assert bad.error is not None
+    assert good.text == "Flood"
