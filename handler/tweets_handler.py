@@ -18,7 +18,7 @@ import tweetclf
 from tweetclf.audit_log import AuditLog
 from tweetclf.bundle import load_bundle
 from tweetclf.classifier import NOT_REACHED, Classifier
-from tweetclf.content import unpack
+from tweetclf.content import quoted, unpack
 from tweetclf.deadline import HEADER, TimedRequest, read_deadline
 from tweetclf.engines.choice import open_engine
 from tweetclf.engines.cores import keep_tokenizer_to
@@ -289,6 +289,11 @@ def _read_request(payload: Payload, give_up_at: float) -> TimedRequest:
     if coding.strip().lower() not in ("", "chunked", "identity"):
         raise InvalidRequestError(
             "UNSUPPORTED_ENCODING", "the transfer encoding is not chunked; send the body as it is"
+        )
+    written = payload.header("content-transfer-encoding") or ""  # of mail; HTTP has none, yet some clients send it
+    if written.strip().lower() not in ("", "7bit", "8bit", "binary", "identity"):
+        raise InvalidRequestError(
+            "UNSUPPORTED_ENCODING", f"the content transfer encoding is {quoted(written)}; send the body as it is"
         )
     body = unpack(payload.body, payload.header("content-encoding"))
     request = parse_request(body, payload.content_type, payload.fields)

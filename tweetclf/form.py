@@ -7,7 +7,7 @@ plain tweets in which `&`, `=`, `+` and `%` mean themselves. The rules of `read_
 2. A body that begins with a field `text`, `data` or `body`, or with other fields and then one of these, is a form that
    was typed (`curl -d lang=en -d 'text=A & B'`). A `&` in its text is a letter, unless a name and `=` follow.
 3. A body that begins with a name and `=` is a form without a text: refused.
-4. Everything else is a tweet. It is decoded when everything in it was encoded.
+4. Everything else is a tweet. It is decoded when everything in it was encoded; in part only is refused.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ MAX_PART_HEADERS = 4
 MAX_PART_HEADER_BYTES = 1024  # the pattern that takes it apart is not linear
 MAX_BOUNDARY_CHARS = 70  # Source: RFC 2046, section 5.1.1
 
-# What an encoder leaves: these characters, `+` for a space and %XX. A tweet with a space was not encoded.
-_LEFT_BY_ENCODERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*._~!'(),:@/?$;-+%"
+# What encoders leave, of addresses too (JavaScript's encodeURI): these characters, `+` for a space and %XX.
+# A tweet with a space was not encoded.
+_LEFT_BY_ENCODERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*._~!'(),:@/?$;-+%#[]"
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_JAVASCRIPT_ESCAPE = re.compile(rb"%u[0-9A-Fa-f]{4}")
 _ESCAPE = re.compile(rb"%|\+")
+_WHITE_SPACE = re.compile(rb"\s")
 _ENCODED_NAME = re.compile(rb"[A-Za-z0-9*._~+%-]+")
-_NAME = rb"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
-_TYPED_FORM = re.compile(rb"((?:" + _NAME + rb"=[^&]*&){0,%d}?)(text|data|body)=" % MAX_URLENCODED_FIELDS)
-_TYPED_FIELD = re.compile(rb"(" + _NAME + rb")=")
+_NAME = rb"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,63}"  # with brackets as in tweet[text]
+_START = rb"[\s&]*"
+_TYPED_FORM = re.compile(_START + rb"((?:" + _NAME + rb"=[^&]*&{1,8}){0,%d}?)(text|data|body)=" % MAX_URLENCODED_FIELDS)
+_TYPED_FIELD = re.compile(_START + rb"(" + _NAME + rb")=")
 _NEXT_FIELD = re.compile(rb"&(" + _NAME + rb")=")
 
 
@@ -67,9 +71,9 @@ def read_urlencoded(body: bytes) -> bytes | dict[str, bytes]:
     body = body.rstrip(b"\r\n")  # of a file
     is_encoded = not body.translate(None, _LEFT_BY_ENCODERS + b"&=") and not _BAD_ESCAPE.search(body)
     if is_encoded and b"=" in body and body.count(b"&") < MAX_URLENCODED_FIELDS:
-        pieces = [piece.partition(b"=") for piece in body.split(b"&")]
-        if all(equals and _ENCODED_NAME.fullmatch(name) for name, equals, _ in pieces):
-            return _known_fields([(_unescape(name), _unescape(value)) for name, _, value in pieces])
+        pieces = [piece.partition(b"=") for piece in body.split(b"&") if piece]  # as browsers do: "a=1&" is one field
+        if all(map(_is_encoded_field, pieces)) and b"%20&%20" not in body:
+            return _known_fields([(_unescape(name), _decode(value)) for name, _, value in pieces])
     typed = _TYPED_FORM.match(body)
     if typed is not None:
         return _known_fields(_typed_fields(body, typed))
@@ -79,9 +83,18 @@ def read_urlencoded(body: bytes) -> bytes | dict[str, bytes]:
     return _decode(body)
 
 
+def _is_encoded_field(piece: tuple[bytes, bytes, bytes]) -> bool:
+    """Tell whether an encoder may have made `name=value`; it would have escaped a `=` in a text."""
+    name, equals, value = piece
+    is_text = name.decode("ascii") in TEXT_FIELDS
+    return bool(equals and _ENCODED_NAME.fullmatch(name)) and not (is_text and b"=" in value)
+
+
 def _typed_fields(body: bytes, typed: re.Match[bytes]) -> list[tuple[bytes, bytes]]:
     """Take a form apart whose values were typed as they are."""
-    fields = [(name, _decode(value)) for name, _, value in (lead.partition(b"=") for lead in typed[1].split(b"&")[:-1])]
+    fields = [
+        (name, _decode(value)) for name, _, value in (lead.partition(b"=") for lead in typed[1].split(b"&") if lead)
+    ]
     name, start = typed[2], typed.end()
     for count, border in enumerate(_NEXT_FIELD.finditer(body, start), start=len(fields)):
         if count >= MAX_URLENCODED_FIELDS:
@@ -206,16 +219,21 @@ def _decode(value: bytes) -> bytes:
     """Undo the escapes of a value in which everything else was escaped, too.
 
     Raises:
-        InvalidRequestError: BAD_FORM, it has escapes, and `&` or `=`, which an encoder would have escaped.
+        InvalidRequestError: BAD_FORM, it has escapes, and characters that an encoder would have escaped.
     """
-    if not _ESCAPE.search(value) or value.translate(None, _LEFT_BY_ENCODERS + b"&=") or _BAD_ESCAPE.search(value):
+    if not _ESCAPE.search(value) or _WHITE_SPACE.search(value):
         return value
-    if b"&" not in value and b"=" not in value:
+    # In a link escapes are the link's own.
+    escape, link = value.find(b"%"), value.find(b"://")
+    is_escaped = escape >= 0 and not 0 <= link < escape
+    if _BAD_ESCAPE.search(value):
+        is_escaped = is_escaped and _JAVASCRIPT_ESCAPE.search(value) is not None
+    elif (is_escaped or escape < 0) and not value.translate(None, _LEFT_BY_ENCODERS):
         return _unescape(value)
-    if b"%" in value and b"://" not in value:
+    if is_escaped:
         raise InvalidRequestError(
             "BAD_FORM",
-            "the text has escapes such as %20, and & or = that are not escaped; encode the whole "
+            "the text has escapes such as %20, and & or = or others that are not escaped; encode the whole in UTF-8 "
             "(curl --data-urlencode), or send the tweet as text/plain",
         )
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tweetclf.errors import InvalidRequestError
@@ -20,6 +20,10 @@ LONG_TEXT_CHARS = 10_000  # such a text is refused by its length, whatever it is
 INVISIBLE = "".join(map(chr, range(0x21))) + "\u0085\u00a0\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
 # An object as JSON or Python writes it, alone or in a list.
 _OBJECT_SOURCE = re.compile(r"""(?:\[\s*)?\{\s*["']\w{1,64}["']\s*:""")
+# An object of this wire whose quotes a shell has taken or kept: {text: Fire}, '{"text": "Fire"}', {\\"text\\": ...}.
+_MISQUOTED_OBJECT = re.compile(
+    r"""'?(?:\[\s*)?\{\s*\\?["']?(?:text|data|body|tweet|id|keyword|location|instances|inputs)\\?["']?\s*:"""
+)
 # How ISO-2022-JP, -KR and -CN switch to two bytes a character; the bytes themselves are ASCII.
 _ISO_2022 = re.compile(r"\x1b[$(]")
 
@@ -31,7 +35,7 @@ class Item:
     Args:
         text: the raw tweet; None when `error` is set.
         id: the caller's own mark, sent back unchanged; `has_id` tells null from absent.
-        error: why the item cannot be classified; carries its index.
+        error: why the item cannot be classified; carries its index in a list.
     """
 
     text: str | None = None
@@ -64,8 +68,10 @@ def text_item(text: str, item_id: ItemId = None, has_id: bool = False) -> Item:
 
 def _is_json_source(text: str) -> bool:
     start = text.lstrip(INVISIBLE)
-    if start[:1] not in ("{", "["):
+    if start[:1] not in ("{", "[", "'"):
         return False
+    if _MISQUOTED_OBJECT.match(start):
+        return True
     end = text.rstrip(INVISIBLE)[-1:]
     if _OBJECT_SOURCE.match(start):
         return end in ("}", "]")
@@ -110,12 +116,18 @@ def _is_id(value: Any) -> bool:
     return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def checked(read: Callable[[Any], Item], value: Any, index: int) -> Item:
-    """Turn the error of one item of a list into that item's answer."""
+def checked(read: Callable[[Any], Item], value: Any, index: int | None = None) -> Item:
+    """Turn the error of one item of a list into that item's answer, which keeps its id."""
     try:
-        return read(value)
+        item = read(value)
     except InvalidRequestError as error:
-        return Item(error=InvalidRequestError(error.code, error.message, index))
+        # Not the error that was caught: through its traceback and frames it would keep the whole batch in memory.
+        code, message = error.code, error.message
+        has_id = isinstance(value, dict) and "id" in value and _is_id(value["id"])
+        return Item(None, value["id"] if has_id else None, has_id, InvalidRequestError(code, message, index))
+    if item.error is None:
+        return item
+    return replace(item, error=InvalidRequestError(item.error.code, item.error.message, index))
 
 
 def refuse_repeated_key(value: Any) -> None:

@@ -29,6 +29,11 @@ _JSON_TYPES = ("application/json", "text/json", "application/x-json", "text/x-js
 _LINE_TYPES = ("ndjson", "jsonl", "jsonlines")  # without x- and hyphens, under application/ or text/
 # No tweet begins so, while "[BREAKING] fire" and "{sigh}" are tweets.
 _SURELY_JSON = re.compile(r"""(?:\{\s*"|\[\s*["{])""")
+# What `curl -d @file` makes of lines of JSON strings: it drops the line breaks.
+_JOINED_STRINGS = re.compile(r'(?:"(?:[^"\\]|\\.)*"){2,}')
+# A form that HTML sends with enctype="text/plain": names and values as they are, each line with CRLF at its end.
+_PLAIN_FORM = re.compile(r"(?s)(?:[A-Za-z_][\w.\[\]-]{0,63}=.*\r\n)?(?:text|data|body)=.*\r\n")
+_BRACKETED = re.compile(r"[\[{]\s*[^\W\d_]")  # "[BREAKING] fire" in a file of lines
 _SURELY_MARKUP = re.compile(r"<\?xml|<!doctype|<html", re.IGNORECASE)
 _SCALAR = re.compile(r"null|true|false|NaN|-?Infinity|-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,9})?")
 
@@ -97,7 +102,12 @@ def _from_content(body: bytes, media_type: str, codec: str) -> TweetRequest:
     if media_type in _JSON_TYPES or subtype.endswith("+json"):
         return _from_json(load_json(decode(body, codec)))
     if media_type == "text/plain":
-        return TweetRequest(Shape.SINGLE, [text_item(decode(body, codec))])
+        text = decode(body, codec)
+        if len(text) <= LONG_TEXT_CHARS and _PLAIN_FORM.fullmatch(text):
+            raise InvalidRequestError(
+                "BAD_FORM", "the text is a form of the type text/plain; send it as application/x-www-form-urlencoded"
+            )
+        return TweetRequest(Shape.SINGLE, [text_item(text)])
     if media_type in (*_ANY_TYPES, "application/x-www-form-urlencoded"):
         return _from_text_or_json(body, codec)
     raise InvalidRequestError(
@@ -118,6 +128,10 @@ def _from_fields(fields: dict[str, Field], codec: str) -> TweetRequest:
         own_codec = codec
     if media_type == "text/plain":  # clients write it on every field
         request = _from_text_or_json(content, own_codec)
+    elif media_type == "application/x-www-form-urlencoded":
+        raise InvalidRequestError(
+            "UNSUPPORTED_MEDIA_TYPE", "a part of the form says that it is a form itself; expected the tweet, or JSON"
+        )
     else:
         request = _from_content(content, media_type, own_codec)
     return _with_fields(request, {name: decode(fields[name].content, codec) for name in OTHER_FIELDS if name in fields})
@@ -159,6 +173,8 @@ def _are_quoted_lines(text: str) -> bool:
     """Tell whether each of several lines is in quotes: lines of JSON without the content type that says so."""
     if len(text) > LONG_TEXT_CHARS:
         return False
+    if _JOINED_STRINGS.fullmatch(text.strip()):
+        return True
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return len(lines) > 1 and all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines)
 
@@ -220,7 +236,11 @@ def _parse_lines(body: bytes, codec: str) -> TweetRequest:
 def _line(line: bytes, codec: str) -> Item:
     text = decode(line.removesuffix(b"\r"), codec)
     if text.lstrip(INVISIBLE)[:1] in ("{", "[", '"'):
-        return read_item(load_json(text))
+        try:
+            return checked(read_item, load_json(text))
+        except InvalidRequestError:
+            if not _BRACKETED.match(text.lstrip(INVISIBLE)):
+                raise
     if _SCALAR.fullmatch(text.strip()):
         raise InvalidRequestError(
             "WRONG_TYPE", "the line is a JSON value that is no text; expected a tweet or an object"

@@ -42,6 +42,10 @@ _WORD_END = re.compile(
     f"(?<={_CAPITAL})\u00c3[\u2026\u2019\u201d\u203a\u2013\u2022\u2122](?![A-Za-z\u00c0-\u00ff])"
     f"|(?<={_CAPITAL})\u00c3\u2014"
     f"|(?<={_CAPITAL}{_CAPITAL})\u00c3[\u00a0\u00a9\u00aa\u00ae\u00b0\u00b2\u00b3\u00b7\u00b9-\u00bb](?![A-Za-z\u00c0-\u00ff])"
+    # A small letter between capitals: AMANHA with tilde, no-break space, next word.
+    f"|(?<={_CAPITAL}{_CAPITAL})\u00c3[\u00a0-\u00bf](?={_CAPITAL})"
+    # Italian words in capitals that end in U+00CC, such as LUNEDI with grave, before a guillemet or a no-break space.
+    f"|(?<={_CAPITAL})\u00cc[\u00a0\u00ab\u00bb](?![A-Za-z\u00c0-\u00ff])|(?<={_CAPITAL}{_CAPITAL})\u00cc[\u00a0\u00ab\u00bb]"
     "|(?<=[A-Za-z\u00c0-\u00ff])\u00e2[\u2013\u2014\u2019\u201c\u201d\u2026\u203a][\u2013-\u203a]"
 )
 # What the Kaggle file's chain of encodings made of characters whose last byte it could not carry.

@@ -117,6 +117,7 @@ SHAPES: tuple[WorstShape, ...] = (
     WorstShape("many fields", FORM, _around(b"text=fire", b"&a=b", b"")),
     WorstShape("many fields, typed", FORM, _around(b"text=the fire", b"&id=b", b"")),
     WorstShape("many fields in a link", FORM, _around(b"text=a http://x/?", b"&a=b", b"")),
+    WorstShape("fields with many &", FORM, _around(b"", b"a=b&&&&&&&&", b"text=the fire")),
     WorstShape("one field many times", FORM, _around(b"a=b", b"&text=a", b"")),
     WorstShape("JSON list in a form", FORM, _around(b"text=%5B%22a%22", b"%2C%22a%22", b"%5D")),
     WorstShape("many [", JSON, _around(b"", b"[", b"")),

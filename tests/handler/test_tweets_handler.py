@@ -179,12 +179,13 @@ def test_handle_when_the_time_is_over_reads_no_further_body(
         ({"content-encoding": "gzip", **JSON}, gzip.compress(b'"fire"', mtime=0), None),
         ({"content-encoding": "br"}, b"fire", "UNSUPPORTED_ENCODING"),
         ({"transfer-encoding": "gzip, chunked"}, b"fire", "UNSUPPORTED_ENCODING"),
+        ({"content-transfer-encoding": "base64"}, b"ZmlyZQ==", "UNSUPPORTED_ENCODING"),
         ({"content-encoding": "gzip"}, b"fire", "BAD_ENCODING"),
         ({"content-encoding": "gzip"}, gzip.compress(b" " * 7_000_000), "BODY_TOO_LARGE"),
         ({"content-type": "text/csv"}, b"fire", "UNSUPPORTED_MEDIA_TYPE"),
         ({"content-type": "text/plain; charset=iso-2022-jp"}, b"fire", "UNSUPPORTED_CHARSET"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_handle_of_declared_encodings_reads_or_refuses_them_by_name(
     handler: TweetsHandler, context: FakeContext, headers: dict[str, str], body: bytes, code: str | None

@@ -34,6 +34,11 @@ END = b"--xyz--\r\n"
         b"=)",
         b"Watch https://x.example/v?a=1&b=2 now",
         b"https://x.example/v?a=1%20b&c=2",
+        b"https://x.example/%E5%9C%B0",
+        "\u5730\u9707https://x.example/%E5%9C%B0".encode(),
+        b"x = y",
+        b"#storm=bad",
+        b"[BREAKING]",
         "caf\u00e9 100%25 of it".encode(),
     ],
 )
@@ -43,6 +48,39 @@ def test_read_urlencoded_of_a_plain_tweet_leaves_it_alone(body: bytes) -> None:
 
 def test_read_urlencoded_of_an_encoded_tweet_decodes_it() -> None:
     assert read_urlencoded(b"Fire%20near+town%21+50%25+%26+more") == b"Fire near town! 50% & more"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "text"),
+    [
+        (b"#fire%20near%20the%20dam", b"#fire near the dam"),
+        (b"[BREAKING]%20fire", b"[BREAKING] fire"),
+        (b"Look:%20https://x.example/v", b"Look: https://x.example/v"),
+        (b"https://x.example/%E5%9C%B0", b"https://x.example/%E5%9C%B0"),
+    ],
+)
+def test_read_urlencoded_of_what_encoders_of_addresses_make_decodes_it(encoded: bytes, text: bytes) -> None:
+    assert read_urlencoded(encoded) == text
+    assert read_urlencoded(b"text=" + encoded) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        "Dam%20breaks%20&%20flood",
+        "Dam%20breaks%20&%20flood=1",
+        "Dam%20https://x.example/v?a=1&b=2%20breaks",
+        "Dam%20https://x.example/v?a=1",
+        "Dam%20at%20the%20caf\u00e9",
+        "Dam%20%u2013%20breaks",
+    ],
+)
+def test_read_urlencoded_of_a_text_that_is_encoded_in_part_is_refused(encoded: str) -> None:
+    for body in (encoded, f"text={encoded}", f"lang=en&text={encoded}"):
+        with pytest.raises(InvalidRequestError) as caught:
+            read_urlencoded(body.encode())
+        assert caught.value.code in ("BAD_FORM", "WRONG_TYPE")
+        assert "Dam" not in caught.value.message
 
 
 @given(st.text(min_size=1, max_size=80))
@@ -82,6 +120,13 @@ def test_read_urlencoded_of_escapes_gives_the_bytes_that_urllib_gives(value: byt
         (b"lang=en&text=Dam breaks above the town", b"Dam breaks above the town"),
         (b"lang=en&v=2&data=A & B = C&id=9", b"A & B = C"),
         (b"text=Fire&smoke", b"Fire&smoke"),
+        (b"text=Dam+breaks&", b"Dam breaks"),
+        (b"&text=Dam+breaks", b"Dam breaks"),
+        (b"text=Dam+breaks&&id=3", b"Dam breaks"),
+        (b"\n text=Dam breaks", b"Dam breaks"),
+        (b"a=1&&text=Dam breaks", b"Dam breaks"),
+        (b"lang=en&text=A=B", b"A=B"),
+        (b"text=https://x.example/v?a=1&b=2", b"https://x.example/v?a=1&b=2"),
         (b"text=Watch https://x.example/v?a=1&b=2 now", b"Watch https://x.example/v?a=1&b=2 now"),
         (b"text=", b""),
     ],
@@ -111,6 +156,9 @@ def test_read_urlencoded_of_an_unencoded_field_keeps_what_only_looks_like_a_sepa
         (b"text=Dam breaks&id=1&id=2", "BAD_FORM", "'id' twice"),
         (b"text=Dam breaks now&submit=Send", "BAD_FORM", "'submit'"),
         (b"text=Dam%20breaks&now", "BAD_FORM", "escapes"),
+        (b"tweet[text]=Dam breaks", "WRONG_TYPE", "of 11 characters"),
+        (b"text[]=Dam+breaks", "WRONG_TYPE", "of 6 characters"),
+        (b"text=Dam=breaks&lang=en", "BAD_FORM", "'lang'"),
         (b"Dam%20breaks&flood", "BAD_FORM", "escapes"),
         (b"text=a b" + b"&id=1" * 40, "BAD_FORM", "more than 32 fields"),
     ],

@@ -162,19 +162,6 @@ def test_parse_request_of_a_text_that_only_begins_like_json_is_a_tweet(text: str
     assert texts(json.dumps([text]).encode(), JSON) == [text]
 
 
-def test_parse_request_of_quoted_lines_without_their_type_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="not JSON"):
-        parse_request(b'"Fire near town"\n"Flood"\n', OCTETS)
-
-
-@pytest.mark.parametrize(
-    "body", [b'<?xml version="1.0"?><tweet>Fire</tweet>', b"<!DOCTYPE html><p>Fire", b"<HTML>Fire"]
-)
-def test_parse_request_of_markup_without_its_type_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidRequestError, match="XML or HTML"):
-        parse_request(body, FORM)
-
-
 @pytest.mark.parametrize("line", [b"12", b"null", b"true", b"NaN", b"-1.5e3"])
 def test_parse_request_of_a_line_that_is_another_json_value_costs_that_line(line: bytes) -> None:
     items = parse_request(line + b"\nFlood", LINES).items

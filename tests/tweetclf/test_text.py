@@ -127,10 +127,19 @@ def test_normalise_takes_for_entities_what_html_does(raw: str, normal: str) -> N
         "A IRM\u00c3\u2019 e a MA\u00c7\u00c3\u203a",
         "CRIST\u00c3\u2013",
         "ALDE\u00c3\u2022 LES\u00c3\u2022",
+        "\u00abLUNED\u00cc\u00bb",
+        "\u00abCOS\u00cc\u00bb, S\u00cc\u00bb",
+        "VENERD\u00cc\u00abALLERTA\u00bb",
     ],
 )
 def test_normalise_of_a_word_in_capitals_with_punctuation_after_it_keeps_the_word(text: str) -> None:
     assert normalise(text) == text
+
+
+def test_normalise_of_a_word_in_capitals_before_a_no_break_space_keeps_both_words() -> None:
+    assert normalise("AMANH\u00c3\u00a0PERIGO") == "AMANH\u00c3 PERIGO"
+    assert normalise("GIOVED\u00cc\u00a0ALLERTA ROSSA") == "GIOVED\u00cc ALLERTA ROSSA"
+    assert normalise("P\u00e9rez est\u00c3\u00a0 aqu\u00c3\u00ad") == "P\u00e9rez est\u00e0 aqu\u00ed"
 
 
 def test_normalise_of_capitals_before_an_ellipsis_or_trademark_folds_only_those() -> None:
