@@ -27,14 +27,13 @@ from server_process import (
     temporary_folder_owner,
 )
 from server_settings import Address
+from server_temporary import LONGEST_SOCKET, SOCKET_PATH_LIMIT_BYTES
 
 PINS = Path("requirements/serve.txt")
 PYTHONS = ((3, 10), (3, 12))
 TORCHSERVE = "0.12.0"  # the release that frontend/classes are written for
 # torch.load runs code even with weights_only before it. Source: CVE-2025-32434
 LOWEST_TORCH = (2, 6)
-SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
-LONGEST_SOCKET = ".ts.sock.99999"
 LOGS_BYTES = 200 << 20  # log4j2.xml: five files of 10 MB each of a few logs
 JAVA_TEMPORARY_FOLDER = "/tmp"  # noqa: S108 - Java's own, unless it is told TEMP; it reads no TMPDIR
 UNPACKED = "models"
