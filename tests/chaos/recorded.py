@@ -12,7 +12,7 @@ PATIENCE_S = 180.0  # of a client: longer than anything takes to heal, on a busy
 RESPONSE_TIMEOUT_S = 8  # in place of 120 s, so that a hung worker is found while the test waits
 HEADER_TIMEOUT_S = 2  # of the gateway, in place of 5 s
 # One thread: two of them wait for each other where a machine is busy.
-SETTINGS = {"cache_bytes": "0", "torch_threads": "1", "responseTimeout": str(RESPONSE_TIMEOUT_S)}
+SETTINGS = {"cache_bytes": "0", "torch_threads": "1", "responseTimeout": str(RESPONSE_TIMEOUT_S), "batch_seconds": "5"}
 
 Recorded = list[dict[str, Any]]
 

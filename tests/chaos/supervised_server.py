@@ -58,6 +58,9 @@ class SupervisedServer:
         # Where TorchServeProcess looks; ours is outside, for a full disk's sake.
         (root / "logs" / "console.log").touch()
         seal(root / ARCHIVE, root / KEYS)
+        golden = root / "model_store" / "tweets.golden.json"
+        if not golden.exists():  # the doctor asks for it; here nobody asks golden tweets
+            golden.write_text("[]", encoding="utf-8")
         with (root / "console.log").open("ab") as console:
             supervisor = subprocess.Popen(
                 [sys.executable, str(SUPERVISE), "--folder", str(root), "--max-restarts", "20"],

@@ -78,10 +78,10 @@ class FakeServer:
         try:
             yield
         finally:
-            self.ended.set()
             for server in servers:
                 server.shutdown()
                 server.server_close()
+            self.ended.set()  # requests under way end last, when no port answers any more: a server dies as a whole
 
     @contextlib.contextmanager
     def grpc_running(self) -> Iterator[None]:

@@ -203,3 +203,17 @@ def test_a_body_beyond_the_servers_limit_gets_413(server: TorchServeProcess) -> 
 
 def test_logs_exist_so_that_their_silence_means_something(server: TorchServeProcess) -> None:
     assert any(path.stat().st_size for path in Path(server.logs_dir).rglob("*") if path.is_file())
+
+
+def test_answer_of_many_errors_when_the_connection_ends_with_it_then_arrives_whole(server: TorchServeProcess) -> None:
+    """TorchServe ends a connection with each answer from 400 on, and threw away what was still on its way."""
+    body = b"[1,1]\n" * 10_000
+    for _ in range(5):
+        answer = requests.post(
+            f"http://127.0.0.1:{server.ports.inference}{PATH}",
+            data=body,
+            headers={"Content-Type": "application/x-ndjson"},
+            timeout=60,
+        )
+        assert answer.status_code == 400
+        assert len(answer.json()["predictions"]) == 10_000

@@ -2,6 +2,7 @@ package org.pytorch.serve.http;
 
 import io.netty.channel.ChannelDuplexHandler;
 import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelOption;
 import io.netty.channel.ChannelPipeline;
 import io.netty.channel.ChannelPromise;
 import io.netty.channel.SimpleChannelInboundHandler;
@@ -36,12 +37,13 @@ import org.slf4j.LoggerFactory;
 /**
  * Hands a request to whoever answers it and turns what is thrown into a status.
  *
- * <p>Five things differ from TorchServe's own class of this name. No exception message reaches the log: it may quote
+ * <p>Six things differ from TorchServe's own class of this name. No exception message reaches the log: it may quote
  * the request, and with it a tweet. A request that is at fault gets a 4xx where it got 403 or 500: a broken %-escape,
  * an address without a leading slash. The management port answers loopback names only, so that a web page which points
  * its own name at 127.0.0.1 cannot reach it (DNS rebinding). A connection ends with the refusal of `Expect:
  * 100-continue`, so that a body which comes all the same is no second request. The headers by which TorchServe tells the
- * model what is asked of it are TorchServe's alone: a caller's are dropped. Why at all: docs/adr/0002.
+ * model what is asked of it are TorchServe's alone: a caller's are dropped. A long answer with an error status arrives
+ * whole. Why at all: docs/adr/0002.
  */
 public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequest> {
     private static final Logger LOGGER = LoggerFactory.getLogger(HttpRequestHandler.class);
@@ -60,6 +62,9 @@ public class HttpRequestHandler extends SimpleChannelInboundHandler<FullHttpRequ
 
     @Override
     public void handlerAdded(ChannelHandlerContext ctx) {
+        // TorchServe asks for 0, which throws away what the caller has not received yet when a connection ends, as it
+        // does with each answer from 400 on: the end of a long list of errors was lost. Source: 0.12, ModelServer.
+        ctx.channel().config().setOption(ChannelOption.SO_LINGER, -1);
         ChannelPipeline pipeline = ctx.pipeline();
         pipeline.addBefore(pipeline.context(HttpObjectAggregator.class).name(), "refusals", new RefusedExpectation());
     }
