@@ -86,7 +86,8 @@ RUN apt-get update \
  && useradd --uid 10002 --gid 10002 --no-create-home --shell /usr/sbin/nologin gateway
 WORKDIR /srv
 COPY deploy/gateway/ deploy/gateway/
-COPY scripts/in_environment.py scripts/gateway.py scripts/gateway_*.py scripts/golden_answers.py scripts/server_settings.py scripts/java_properties.py scripts/
+COPY scripts/in_environment.py scripts/gateway.py scripts/gateway_*.py scripts/golden_answers.py scripts/server_lock.py scripts/server_settings.py \
+     scripts/java_properties.py scripts/
 RUN chmod -R a+rX /srv
 COPY --from=export /source/model_store/tweets.golden.json model_store/
 ENV PYTHONDONTWRITEBYTECODE=1 GATEWAY_SETTINGS=/srv/deploy/gateway/container.yaml

@@ -37,7 +37,7 @@ stop: ## stop the server that `make serve` started, the gateway, and what rollou
 	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" scripts/gateway.py stop; "$(BIN)/python" scripts/rollout.py stop;\
  "$(BIN)/python" scripts/serve.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
 
-gateway: setup ## put nginx before the running server: TLS, keys, limits; makes a certificate and a key to try it with
+gateway: setup ## put nginx in front of the running server: TLS, keys, limits; makes a certificate and a key to try it with
 	@test -f .run/gateway/certificate.pem || "$(BIN)/python" scripts/gateway.py certificate
 	@test -f .run/gateway/keys.json || "$(BIN)/python" scripts/gateway.py key create "$${USER:-me}"
 	@"$(BIN)/python" scripts/gateway.py start
@@ -48,14 +48,14 @@ image: setup ## build the images of server and gateway, with docker or podman or
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@"$(BIN)/python" -m export --if-stale
 
-doctor: ## say what is wrong with settings, archive and machine, and how to mend it
+doctor: ## say what is wrong with settings, archive and machine, and how to correct it
 	@"$(BIN)/python" scripts/doctor.py
 
 sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
 	$(SETUP) --set dev
 	@"$(BIN)/python" scripts/sbom.py
 
-audit: ## ask for known holes of the served packages; docs/accepted_risks.yaml holds those that are borne
+audit: ## ask for known vulnerabilities of the served packages; docs/accepted_risks.yaml holds those that are accepted
 	$(SETUP) --set dev
 	@"$(BIN)/python" scripts/audit.py
 
@@ -68,7 +68,7 @@ check: ## lint, format and types, changing nothing
 	$(SETUP) --set dev
 	@"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check . && "$(BIN)/mypy"
 
-train: ## fine-tune the model of model/ anew from raw tweets: make train DATA=folder
+train: ## fine-tune the model of model/ again from raw tweets: make train DATA=folder
 	@test -d "$(DATA)" || { echo 'train: DATA="$(DATA)" is no folder; expected the raw tweets: make train DATA=folder' >&2; exit 1; }
 	$(SETUP) --set train
 	@"$(BIN)/python" -m training.make_dataset --from "$(DATA)"

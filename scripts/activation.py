@@ -12,7 +12,11 @@ from pathlib import Path
 BEGIN = "# disaster-tweets: a private temporary folder for torchserve"
 BLOCK = f"""
 {BEGIN}
-_ts_folder="${{TMPDIR:-/tmp}}/ts-$(id -u)-$(printf %s "$VIRTUAL_ENV" | cksum | cut -d' ' -f1)"
+_ts_folder="ts-$(id -u)-$(printf %s "$VIRTUAL_ENV" | cksum | cut -d' ' -f1)"
+case "${{TMPDIR:-/tmp}}" in
+    */"$_ts_folder") _ts_folder="$TMPDIR" ;;  # activated before, in this shell
+    *) _ts_folder="${{TMPDIR:-/tmp}}/$_ts_folder" ;;
+esac
 mkdir -m 700 "$_ts_folder" 2>/dev/null
 if [ -d "$_ts_folder" ] && [ ! -L "$_ts_folder" ] && [ -O "$_ts_folder" ] && chmod 700 "$_ts_folder" ; then
     TMPDIR="$_ts_folder"

@@ -27,17 +27,17 @@ from server_process import (
     temporary_folder_owner,
 )
 from server_settings import Address
+from server_temporary import LONGEST_SOCKET, SOCKET_PATH_LIMIT_BYTES
 
 PINS = Path("requirements/serve.txt")
 PYTHONS = ((3, 10), (3, 12))
 TORCHSERVE = "0.12.0"  # the release that frontend/classes are written for
 # torch.load runs code even with weights_only before it. Source: CVE-2025-32434
 LOWEST_TORCH = (2, 6)
-SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
-LONGEST_SOCKET = ".ts.sock.99999"
 LOGS_BYTES = 200 << 20  # log4j2.xml: five files of 10 MB each of a few logs
 JAVA_TEMPORARY_FOLDER = "/tmp"  # noqa: S108 - Java's own, unless it is told TEMP; it reads no TMPDIR
 UNPACKED = "models"
+PRIVATE_FOLDER = "start with `make serve`, or activate the environment before torchserve: both have a private folder"
 OPEN_FILES = 1024
 CLOCK_TOLERANCE_S = 3600.0  # another machine's clock may have written the time
 UNPACKED_TIMES = 2  # an archive is unpacked, then moved
@@ -81,31 +81,28 @@ def check_ports(root: Path, addresses: tuple[Address, ...]) -> Iterator[Finding]
 
 
 def check_temporary_folder(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check that TorchServe has a temporary folder of its own.
+    """Check that a TorchServe started by hand has a temporary folder of its own; `make serve` and slots have one.
 
-    Its pid file lies in Python's (TMPDIR), sockets and unpacked models in Java's (TEMP).
+    Its pid file is in Python's (TMPDIR), sockets and unpacked models are in Java's (TEMP).
     Source: TorchServe 0.12, ts/model_server.py; util/Connector.java
     """
     folder = Path(tempfile.gettempdir())
     owner = temporary_folder_owner()
     if owner is not None and not belongs_to(root, owner):
-        yield error(
-            "TMPDIR",
-            f"{folder} is used by {describe(owner)}",
-            "one TorchServe a folder",
-            f"TMPDIR={folder}/ts2 make serve",
-        )
+        yield warning("TMPDIR", f"{folder} is used by {describe(owner)}", "one TorchServe a folder", PRIVATE_FOLDER)
     temp = environment.get("TEMP")
     if temp is not None and Path(temp) != folder:
         found = f"{temp}, and TMPDIR is {folder}: sockets in one, the pid in the other"
         yield warning("TEMP", found, "the same folder", "unset TEMP")
     if len(os.fsencode(Path(temp or folder) / LONGEST_SOCKET)) > SOCKET_PATH_LIMIT_BYTES:
         expected = f"a path that leaves room for sockets of {SOCKET_PATH_LIMIT_BYTES} bytes"
-        yield error("TMPDIR", f"{temp or folder} is too long", expected, "take a shorter one")
+        yield warning("TMPDIR", f"{temp or folder} is too long", expected, PRIVATE_FOLDER)
 
 
 def check_leftovers(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check that no other user's files stand where TorchServe makes its own: it could not start, or would trust them.
+    """Check that no other user's files are where a TorchServe started by hand makes its own.
+
+    It could not start, or would trust them. `make serve` and slots have a private folder.
 
     The archive is unpacked into a folder of a fixed name that is taken as it is; whoever owns it can exchange the code.
     Source: TorchServe 0.12, archive/utils/ZipUtils.java; ts/model_server.py
@@ -119,11 +116,11 @@ def check_leftovers(environment: Mapping[str, str]) -> Iterator[Finding]:
             continue
         if status.st_uid != os.getuid():
             owner = _user(status.st_uid)
-            yield error(
+            yield warning(
                 f"temporary folder: {path}",
                 f"left by the server of another user ({owner}): `torchserve --start` cannot make its own there",
                 "a temporary folder that only this user's server uses",
-                'export TMPDIR="$(mktemp -d)" TEMP="$TMPDIR" before the start, or let that user remove it',
+                PRIVATE_FOLDER,
             )
 
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from doctor_findings import Finding, error, warning
+from server_settings import OPEN_INFERENCE
 
 # Names that a worker imports; another of that name earlier on the path would be run in its place.
 SHADOWED = ("tweetclf", "tweets_handler.py", "ts", "torch", "numpy", "tokenizers")
-# Source: TorchServe 0.12, util/ConfigManager.java, isOpenInferenceProtocol
-OPEN_INFERENCE = "TS_OPEN_INFERENCE_PROTOCOL"
 SERVER_HOME = "TS_MODEL_SERVER_HOME"
 WORKER = Path("ts/model_service_worker.py")
 # Every Java reads these, whatever its command line says. Source: OpenJDK, the `java` command, JDK_JAVA_OPTIONS; JVMTI
@@ -33,8 +32,9 @@ def check_variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     if "TS_CONFIG_FILE" in environment:
         found = f"{environment['TS_CONFIG_FILE']}, which wins over --ts-config in a start by hand"
         yield warning("TS_CONFIG_FILE", found, "unset", "unset TS_CONFIG_FILE")
-    if environment.get(OPEN_INFERENCE, "").strip().lower() == "oip":
-        found = "oip, which makes TorchServe hand texts on as base64: wrong answers, and workers that die"
+    protocol = environment.get(OPEN_INFERENCE, "").strip()
+    if protocol:  # any value, as a start does
+        found = f"{protocol!r}; oip makes TorchServe hand texts on as base64: wrong answers, and workers that die"
         expected = "unset: the handler answers Open Inference v2 without it"
         yield error(OPEN_INFERENCE, found, expected, f"unset {OPEN_INFERENCE}")
     home = environment.get(SERVER_HOME)

@@ -22,9 +22,9 @@ import psutil
 from gateway_certificate import make_certificate
 from gateway_config import render_config
 from gateway_keys import KeysError, create_key, read_keys, revoke_key
-from gateway_lock import LockedError, is_locked, locked
 from gateway_settings import DEFAULT_FILE, GatewaySettings, GatewaySettingsError, read_gateway_settings
 from gateway_supervisor import NGINX_PID, NGINX_STOP_S, GatewayError, Supervisor, check_settings, find_nginx
+from server_lock import LockedError, is_locked, locked
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = "gateway.json"
@@ -114,7 +114,6 @@ def _run(settings: GatewaySettings, file: Path, root: Path) -> int:
     folder = settings.run_folder
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # sockets that want no key are in it
-    (folder / LOCK).touch()
     try:
         with locked(folder / LOCK, LOCK_WAIT_S):
             (folder / RECORD).write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")

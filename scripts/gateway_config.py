@@ -127,7 +127,7 @@ def render_config(settings: GatewaySettings, root: Path) -> str:
     text = _template(root, MAIN)
     # Each may hold marks of those after it.
     parts = {
-        "rest_servers": _rest_servers(settings, (root / OPENAPI).resolve()),
+        "rest_servers": _rest_servers(settings),
         "grpc_servers": _grpc_servers(settings, root),
         "inner_location": _template(root, "inner_location.conf"),
         "outer_location": _template(root, "outer_location.conf"),
@@ -136,7 +136,7 @@ def render_config(settings: GatewaySettings, root: Path) -> str:
     }
     for name, part in parts.items():
         text = text.replace(f"@{name}@", part)
-    return _fill(text, _values(settings))
+    return _fill(text, {**_values(settings), "openapi": str((root / OPENAPI).resolve())})
 
 
 def _template(root: Path, name: str) -> str:
@@ -236,7 +236,7 @@ _BODILESS = """        client_max_body_size 1k;
 """
 
 
-def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
+def _rest_servers(settings: GatewaySettings) -> str:
     blocks = [
         f"    location = {path} {{\n        @outer_location@\n        proxy_pass http://inner{path};\n    }}\n"
         for path in PREDICTING
@@ -250,7 +250,7 @@ def _rest_servers(settings: GatewaySettings, openapi: Path) -> str:
     blocks.append(
         f"    location = {OPENAPI_PATH} {{\n{_READ_ONLY}        @require_certificate@\n"
         "        default_type application/yaml;\n"
-        f'        alias "{openapi}";\n        add_header X-Request-Id $id always;\n    }}\n'
+        '        alias "@openapi@";\n        add_header X-Request-Id $id always;\n    }\n'
     )
     blocks.append("    location / { return 404; }\n")
     own = _server("@rest_address@ ssl", settings, "errors", _AUTH + "".join(blocks))

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 
-from gateway_lock import LockedError, locked
+from server_lock import LockedError, locked_folder
 
 KEY_PREFIX = "dtk"  # secret scanners find what has a prefix
 KEY_BYTES = 32
@@ -203,7 +203,7 @@ def _changing(file: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     # The folder, since the file is replaced by each change, and a lock file would have an owner of its own.
     try:
-        with locked(folder, LOCK_WAIT_S):
+        with locked_folder(folder, LOCK_WAIT_S):
             yield
     except LockedError as error:
         raise KeysError(str(error)) from None

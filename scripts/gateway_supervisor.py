@@ -24,7 +24,7 @@ from gateway_settings import GatewaySettings, GatewaySettingsError, settings_tex
 
 INSTALL_NGINX = "install nginx (Debian: apt-get install nginx)"
 GUARD_TIMEOUT_S = 20.0
-# Both together are less than the 40 s that deploy/compose/ gives the container.
+# Both together are less than the 60 s that deploy/compose/ gives the container.
 NGINX_STOP_S = 32.0  # graceful: requests that run are answered
 GUARD_STOP_S = 4.0
 CHECK_TIMEOUT_S = 30.0  # `nginx -t` resolves the names of servers

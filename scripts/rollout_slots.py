@@ -41,7 +41,7 @@ from server_settings import (
     SettingsError,
     read_settings,
 )
-from server_temporary import make_private_folder, private_path, remove_private_folder
+from server_temporary import make_private_folder, remove_private_folder
 
 SLOTS = Path(".run/slots")
 NAMES = ("blue", "green", "grey")  # what serves, what served before, and room for the next
@@ -88,11 +88,6 @@ class Slot:
     def supervisors(self) -> list[psutil.Process]:
         """Return the programs that start its server again when it dies: one, or none."""
         return supervisors_of(self.folder)
-
-    @property
-    def _temporary(self) -> Path:
-        """Return its private temporary folder: computed, so that no damaged file can name another one."""
-        return private_path(self.folder)
 
     def start(self, bin_dir: Path, timeout_s: float) -> None:
         """Start the server and wait until all its workers have loaded its model: it takes over the whole load.

@@ -36,9 +36,11 @@ from server_process import (
     servers_of,
     stop,
     stop_supervisors,
+    supervisors_of,
     temporary_folder_owner,
 )
 from server_settings import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
+from server_temporary import remove_private_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
@@ -95,6 +97,9 @@ def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> in
         why = "the server that runs has no loaded model" if current else "the archive or the settings changed"
         print(f"{why}; restarting it")
         stop(root, found[1], settings.addresses)
+    for supervisor in supervisors_of(root):
+        # It may wait between two starts, and would empty the temporary folder of a server that is not its own.
+        raise ServerError(f"{describe(supervisor)} keeps the server of this folder running; stop it first: make stop")
     require_room(root, settings.addresses)
     if "TS_CONFIG_FILE" in os.environ:
         print("TS_CONFIG_FILE is set and not used: make serve reads config.properties", file=sys.stderr)
@@ -212,6 +217,7 @@ def stop_own(root: Path, settings: Settings) -> int:
         by_hand = "" if recorded and recorded[1] == process else ", which was started by hand"
         print(f"stopped {process.pid}{by_hand}")
     if own or supervisors:
+        remove_private_folder(root)  # a supervisor leaves the unpacked model in it
         return 0
     other = temporary_folder_owner()
     if other is not None and not belongs_to(root, other):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,10 +77,17 @@ def supervisors_of(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            names = {Path(word).name for word in process.cmdline()[:3]}
-            if SUPERVISE in names and belongs_to(root, process) and _is_alive(process):
+            if _is_supervisor(process.cmdline()) and belongs_to(root, process) and _is_alive(process):
                 found.append(process)
     return found
+
+
+def _is_supervisor(command: Sequence[str]) -> bool:
+    """Tell whether a command is Python with our program; an editor that has its file open is none."""
+    if not command or not Path(command[0]).name.startswith("python"):
+        return False
+    program = next((word for word in command[1:] if not word.startswith("-")), "")
+    return Path(program).name == SUPERVISE
 
 
 def stop_supervisors(root: Path) -> list[psutil.Process]:

@@ -228,10 +228,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
             def verify() -> Verified:
                 verified = verify_archive(folder / ARCHIVE, folder / TRUSTED_KEYS)
+                # Of a server that was killed: its pid file, sockets and unpacked model. Then the doctor asks for room.
+                empty_private_folder(folder, LOCK)
                 if not options.command:
                     require_health(folder, bin_dir, environment)
-                # Of a server that was killed: its pid file, sockets and unpacked model.
-                empty_private_folder(folder, LOCK)
                 return verified
 
             return Supervisor(

@@ -174,7 +174,15 @@ def test_predict_when_the_deadline_passes_between_chunks_raises(
     assert len(stub.received) < 5
 
 
-@pytest.mark.parametrize("code", ["TOO_MANY_ITEMS", "NOT_IMPLEMENTED", "INTERNAL", "BAD_JSON"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("TOO_MANY_ITEMS", "NOT_IMPLEMENTED", "INTERNAL", "BAD_JSON", "BAD_FORM", "BAD_ENCODING", "BODY_TOO_LARGE"),
+        *("UNSUPPORTED_MEDIA_TYPE", "UNSUPPORTED_CHARSET", "UNSUPPORTED_ENCODING"),
+        *("UNAUTHENTICATED", "KEY_ENDED", "NOT_FOUND"),  # of the gateway
+        "A_LATER_ONE",
+    ],
+)
 @pytest.mark.parametrize("tweets", [FLOOD, [FLOOD]])
 def test_predict_of_a_refused_request_raises_with_its_code(
     client: Client, stub: StubServer, code: str, tweets: str | list[str]

@@ -11,6 +11,7 @@ import yaml
 
 from gateway_config import TEMPLATES
 from gateway_settings import GatewaySettings, read_gateway_settings
+from gateway_supervisor import GUARD_STOP_S, NGINX_STOP_S
 from image_build import BASE_IMAGE, Builder, BuildError, Image
 from image_file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
 from image_run import STOP_S, _uid
@@ -19,6 +20,7 @@ from tests.conftest import ROOT
 
 STAGES = {stage.name: stage for stage in read_dockerfile(ROOT / "Dockerfile")}
 FINAL = ("server", "gateway")
+PASSED_ON = ("GATEWAY_HOST_NAMES", "GATEWAY_TRUSTED_PROXIES")  # from the machine to the gateway
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -89,7 +91,7 @@ def test_service_when_it_runs_then_with_no_right_and_within_limits(name: str) ->
     assert service["logging"]["options"].keys() >= {"max-size", "max-file"}
     assert service["restart"] == "unless-stopped"
     assert not {"privileged", "cap_add", "devices", "env_file", "user", "pid"} & set(service)
-    assert set(service.get("environment", ())) <= {"GATEWAY_SETTINGS"}
+    assert set(service.get("environment", ())) <= {"GATEWAY_SETTINGS", *PASSED_ON}
     assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
 
 
@@ -111,6 +113,16 @@ def test_secrets_when_mounted_then_where_the_settings_look() -> None:
     for path in (settings.certificate, settings.private_key, settings.keys_file):
         assert str(path.parent) == place
     assert "secrets" not in str(STAGES["gateway"].instructions)
+
+
+def test_variables_of_the_gateway_when_set_on_the_machine_then_passed_on() -> None:
+    environment = SERVICES["gateway"]["environment"]
+    assert {name: environment[name] for name in PASSED_ON} == dict.fromkeys(PASSED_ON)
+    assert {name.removeprefix("GATEWAY_").lower() for name in PASSED_ON} <= set(vars(settings_of_container()))
+
+
+def test_stop_of_the_gateway_when_it_takes_its_time_then_the_container_waits() -> None:
+    assert float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) > NGINX_STOP_S + GUARD_STOP_S
 
 
 def test_settings_of_the_gateway_when_none_are_named_then_those_of_the_image() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import gateway_keys
 from gateway_keys import KeyFile, KeysError, Verdict, create_key, hash_key, judge, read_keys, revoke_key
-from gateway_lock import locked
+from server_lock import locked_folder
 
 NOW = datetime.now(timezone.utc)
 
@@ -166,5 +166,5 @@ def test_keys_when_made_and_revoked_at_once_then_no_change_is_lost(tmp_path: Pat
 
 def test_file_when_another_process_holds_its_lock_then_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_keys, "LOCK_WAIT_S", 0.0)
-    with locked(tmp_path, 0), pytest.raises(KeysError, match="holds the lock"):
+    with locked_folder(tmp_path, 0), pytest.raises(KeysError, match="holds the lock"):
         create_key(tmp_path / "keys.json", "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway_config import OPENAPI, TEMPLATES, render_config
 from gateway_settings import GatewaySettings, GatewaySettingsError, read_gateway_settings, settings_text
 from tests.gateway.gateway_process import DEFAULTS, REPOSITORY
 
@@ -100,6 +102,14 @@ def test_variable_when_set_then_it_counts_in_place_of_the_file(monkeypatch: pyte
 def test_root_when_its_path_cannot_be_written_into_nginx_conf_then_refused(tmp_path: Path) -> None:
     with pytest.raises(GatewaySettingsError, match="path without quotes"):
         read_gateway_settings(DEFAULTS, tmp_path / "a$b")
+
+
+def test_root_when_its_name_looks_like_a_mark_of_a_template_then_written_as_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "a @workers@ @b@"
+    shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
+    text = render_config(read_gateway_settings(root / "deploy/gateway/gateway.yaml", root), root)
+    assert f'alias "{root / OPENAPI}";' in text
+    assert f'pid "{root}/.run/gateway/nginx.pid";' in text
 
 
 def test_settings_when_written_down_then_read_back_the_same(tmp_path: Path) -> None:

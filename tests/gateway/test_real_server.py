@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import shutil
 import threading
 import time
@@ -75,6 +76,13 @@ def test_errors_of_the_handler_when_answered_then_in_its_own_words(gateway: Gate
     assert (soon.status, soon.code) == (400, "WRONG_TYPE")
     explain = gateway.ask(path="/explanations/tweets", body=TWEET.encode())
     assert (explain.status, explain.code) == (501, "NOT_IMPLEMENTED")
+
+
+def test_body_when_packed_then_read_as_without_the_gateway(gateway: GatewayProcess) -> None:
+    packed = {"body": gzip.compress(TWEET.encode()), "headers": {"Content-Encoding": "gzip"}}
+    assert gateway.ask(**packed).json() == gateway.predict(TWEET).json()
+    other = gateway.predict(TWEET, headers={"Content-Encoding": "aws-chunked"})
+    assert (other.status, other.code) == (415, "UNSUPPORTED_ENCODING")
 
 
 def test_describe_when_a_client_asks_for_it_by_header_then_only_a_prediction(gateway: GatewayProcess) -> None:

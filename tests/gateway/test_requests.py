@@ -78,6 +78,18 @@ def test_headers_when_sent_then_only_the_named_ones_arrive(fake_gateway: Gateway
     assert (one.headers["host"], one.headers["content-type"]) == ("localhost", "text/plain")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("content-encoding", "gzip"), ("content-encoding", "aws-chunked"), ("inference-header-content-length", "12")],
+)
+def test_header_when_it_says_how_the_body_is_to_be_read_then_the_server_gets_it(
+    fake_gateway: GatewayProcess, fake: FakeServer, name: str, value: str
+) -> None:
+    """Without it the server would score something else than the tweet, and say 200."""
+    assert fake_gateway.ask(body=b"fire", headers={name: value}).status == 200
+    assert fake.received[0].headers[name] == value
+
+
 def test_request_id_when_sent_then_server_answer_and_log_carry_it(
     fake_gateway: GatewayProcess, fake: FakeServer
 ) -> None:

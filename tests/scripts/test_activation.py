@@ -41,6 +41,13 @@ def test_activate_when_sourced_then_both_variables_name_a_private_folder(
         assert Path(one).stat().st_mode & 0o777 == 0o700
 
 
+def test_activate_when_activated_again_in_one_shell_then_the_same_folder(venv: Path, tmp_path: Path) -> None:
+    """`torchserve --stop` looks for the pid file there."""
+    add_private_folder(venv)
+    (one, _) = activated("sh", venv, tmp_path).stdout.splitlines()
+    assert activated("sh", venv, Path(one)).stdout.splitlines() == [one, one]
+
+
 def test_activate_when_the_folder_is_a_link_then_it_is_not_used(venv: Path, tmp_path: Path) -> None:
     add_private_folder(venv)
     folder = Path(activated("sh", venv, tmp_path).stdout.splitlines()[0])

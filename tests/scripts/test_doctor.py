@@ -18,6 +18,7 @@ import doctor_machine
 import doctor_model_config
 from doctor_properties import KNOWN, check_properties
 from frontend.build import torchserve_jar
+from server_settings import SettingsError, require_own_protocol
 from tests.conftest import ROOT
 from tests.scripts.broken_configurations import (
     BROKEN,
@@ -187,12 +188,18 @@ def test_examine_when_a_file_may_not_be_read_then_that_is_a_finding(
     assert "Permission denied" in told.found
 
 
-@pytest.mark.parametrize("value", ["", "kserve", "0"])
-def test_examine_when_open_inference_of_torchserve_is_off_then_nothing_is_wrong(
+@pytest.mark.parametrize("value", ["", " ", "kserve", "OIP", "0"])
+def test_examine_when_open_inference_is_set_then_the_doctor_says_what_a_start_says(
     place: Installation, value: str
 ) -> None:
     place.variables["TS_OPEN_INFERENCE_PROTOCOL"] = value
-    assert place.examine() == []
+    try:
+        require_own_protocol(place.variables, place.root)
+    except SettingsError:
+        (told,) = place.examine()
+        assert (told.where, told.severity) == ("TS_OPEN_INFERENCE_PROTOCOL", "error")
+    else:
+        assert place.examine() == []
 
 
 def test_examine_when_the_servers_home_is_this_torchserve_then_nothing_is_wrong(place: Installation) -> None:

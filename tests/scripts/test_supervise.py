@@ -16,9 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+import serve
 import supervise
 from archive_signature import Verified
 from server_lock import locked
+from server_process import ServerError, supervisors_of
 from server_settings import read_settings
 from server_temporary import make_private_folder
 from supervise import Limits, Supervisor
@@ -177,3 +179,19 @@ def test_supervisor_when_another_one_runs_in_its_folder_then_refuses(
     with locked(make_private_folder(tmp_path) / supervise.LOCK):
         assert supervise.main(["--folder", str(tmp_path), "--", "true"]) == 2
     assert f"pid {os.getpid()} holds" in capsys.readouterr().err
+
+
+def test_serve_when_a_supervisor_runs_here_then_refused_and_an_editor_of_its_file_is_none(tmp_path: Path) -> None:
+    """It may wait between two starts, and an editor must not be ended by `make stop`."""
+    place = make_installation(tmp_path)
+    (place.root / "supervise.py").write_text("import time; time.sleep(60)")
+    with contextlib.ExitStack() as stack:
+        started = []
+        for words in ([sys.executable, "supervise.py"], ["tail", "-f", "supervise.py"]):
+            process = stack.enter_context(subprocess.Popen(words, cwd=place.root, stdout=subprocess.DEVNULL))
+            stack.callback(process.kill)
+            started.append(process)
+        wait_until(lambda: bool(supervisors_of(place.root)))
+        assert [found.pid for found in supervisors_of(place.root)] == [started[0].pid]
+        with pytest.raises(ServerError, match=rf"pid {started[0].pid}\b.*make stop"):
+            serve.start(place.root, place.bin_dir, read_settings(place.root), 1.0)

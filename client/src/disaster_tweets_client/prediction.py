@@ -20,8 +20,8 @@ __all__ = ["Decision", "Label", "Prediction", "Reply", "Tweet", "decode_many", "
 Label = Literal["disaster", "not_disaster"]
 Decision = Literal["disaster", "not_disaster", "review"]
 
-# Codes that speak of the request even where it held one tweet only; the others speak of that tweet.
-_REQUEST_CODES = frozenset({"BAD_FORM", "BAD_JSON", "DEADLINE", "INTERNAL", "NOT_IMPLEMENTED", "TOO_MANY_ITEMS"})
+# Codes that speak of one tweet. Any other is of the whole request, a later server's new ones and a gateway's too.
+_TWEET_CODES = frozenset({"EMPTY_TEXT", "NOT_UTF8", "TEXT_TOO_LONG", "WRONG_TYPE"})
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def decode_single(reply: Reply) -> Prediction | ItemError:
     error = _item_error(body, None)
     if error is None:
         return _prediction(_checked(body, reply))
-    if error.code in _REQUEST_CODES or (reply.status or 0) >= 500:
+    if error.code not in _TWEET_CODES or (reply.status or 0) >= 500:
         raise _request_error(reply.status, error.code, error.message)
     return error
 
