@@ -18,7 +18,7 @@ WORKER = Path("ts/model_service_worker.py")
 # Every Java reads these, whatever its command line says. Source: OpenJDK, the `java` command, JDK_JAVA_OPTIONS; JVMTI
 JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL", re.IGNORECASE)
-NO_SECRET = "TOKENIZERS_PARALLELISM"  # a switch of the tokenizer, which workers need
+TOKENIZER_SWITCH = "TOKENIZERS_PARALLELISM"  # a switch of the tokenizer, which workers need
 SHOWN = 3
 
 
@@ -58,7 +58,7 @@ def check_secrets(environment: Mapping[str, str], hidden: str) -> Iterator[Findi
         pattern = re.compile(hidden)
     except re.error:  # told of with its line
         return
-    looks_secret = {name for name in environment if SECRET.search(name) and name.upper() != NO_SECRET}
+    looks_secret = {name for name in environment if SECRET.search(name) and name.upper() != TOKENIZER_SWITCH}
     seen = sorted(name for name in looks_secret if not pattern.fullmatch(name))
     if seen:
         more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
@@ -66,7 +66,7 @@ def check_secrets(environment: Mapping[str, str], hidden: str) -> Iterator[Findi
             "config.properties: blacklist_env_vars",
             f"the workers inherit {', '.join(seen[:SHOWN])}{more}",
             "no variable that looks like a secret",
-            f"set it to (?i)(?!{NO_SECRET}$).*(KEY|TOKEN|SECRET|PASS|CREDENTIAL).*",
+            f"set it to (?i)(?!{TOKENIZER_SWITCH}$).*(KEY|TOKEN|SECRET|PASS|CREDENTIAL).*",
         )
 
 
