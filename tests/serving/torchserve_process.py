@@ -26,10 +26,15 @@ from typing import Any
 
 import psutil
 
+from tests.support import old_processor
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINKED = ("io", "org", "frontend", "handler", "log4j2.xml")  # what the server reads beside config.properties
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
-ENVIRONMENT_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "JAVA_HOME", "LD_LIBRARY_PATH", "TZ", "USER")
+ENVIRONMENT_KEPT = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "JAVA_HOME", "LD_LIBRARY_PATH", "TZ", "USER"),
+    *old_processor.ENVIRONMENT,
+)
 WORKER_SCRIPT = "model_service_worker.py"
 LOWEST_PORT = 20_000
 
