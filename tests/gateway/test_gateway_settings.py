@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,11 @@ def test_root_when_its_path_cannot_be_written_into_nginx_conf_then_refused(tmp_p
         read_gateway_settings(DEFAULTS, tmp_path / "a$b")
 
 
-def test_root_when_its_name_looks_like_a_mark_of_a_template_then_written_as_it_is(tmp_path: Path) -> None:
-    root = tmp_path / "a @workers@ @b@"
-    shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
-    text = render_config(read_gateway_settings(root / "deploy/gateway/gateway.yaml", root), root)
+def test_root_when_its_name_looks_like_a_mark_of_a_template_then_written_as_it_is() -> None:
+    with tempfile.TemporaryDirectory(prefix="gw-") as folder:  # tmp_path may be too long for a socket
+        root = Path(folder, "a @workers@ @b@")
+        shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
+        text = render_config(read_gateway_settings(root / "deploy/gateway/gateway.yaml", root), root)
     assert f'alias "{root / OPENAPI}";' in text
     assert f'pid "{root}/.run/gateway/nginx.pid";' in text
 
