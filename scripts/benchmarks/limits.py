@@ -47,7 +47,8 @@ def supported_precisions() -> tuple[str, ...]:
     """Return those of `PRECISIONS` for which this CPU has instructions of its own."""
     has = torch.cpu.get_capabilities()
     found = ["fp32"]
-    if has.get("avx512_bf16") or has.get("amx_bf16"):
+    # oneDNN is asked as well: it does the work, and ONEDNN_MAX_CPU_ISA may hide instructions from it.
+    if (has.get("avx512_bf16") or has.get("amx_bf16")) and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         found.append("bf16")
     if any(has.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8")):
         found.append("int8")
