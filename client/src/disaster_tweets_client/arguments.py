@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -77,6 +78,8 @@ def check_url(base_url: object) -> SplitResult:
         address = urlsplit(base_url)
         port = address.port
         (address.hostname or "").encode("idna")  # as the name is looked up: no empty label, none too long
+        if "[" in address.netloc:  # Python before 3.11.4 takes anything between the brackets
+            ipaddress.IPv6Address((address.hostname or "").partition("%")[0])
     except ValueError as error:
         raise InvalidArgumentError(f"base_url cannot be read ({error}); {expected}") from None
     if "@" in address.netloc:
