@@ -87,7 +87,7 @@ def compile_classes(target: Path) -> list[Path]:
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
-    """Put a folder in the place of another; the other comes back when that fails."""
+    """Replace a folder by another; the old one is restored when that fails."""
     if target.exists():
         target.rename(old)
     try:

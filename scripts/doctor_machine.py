@@ -104,7 +104,7 @@ def check_leftovers(environment: Mapping[str, str]) -> Iterator[Finding]:
 
     It could not start, or would trust them. `make serve` and slots have a private folder.
 
-    The archive is unpacked into a folder of a fixed name that is taken as it is; whoever owns it can exchange the code.
+    The archive is unpacked into a folder of a fixed name that is taken as it is; its owner can exchange the code.
     Source: TorchServe 0.12, archive/utils/ZipUtils.java; ts/model_server.py
     """
     java = Path(environment.get("TEMP") or JAVA_TEMPORARY_FOLDER)

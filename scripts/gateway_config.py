@@ -169,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of `@name@`, once: what looks like a mark in a value is none."""
+    """Replace each `@name@` of a template by its value, once; a value is not read as a template."""
     return _MARK.sub(lambda found: values[found[1]], template)
 
 

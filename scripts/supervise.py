@@ -11,7 +11,7 @@ Before every start, the first and each later one, model_store/tweets.mar must be
 the doctor must find no error.
 
 It ends with 0 when it was told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped the server with all workers, with 1
-when the start is refused or the server died too often: a container then ends, and whoever runs containers sees it.
+when the start is refused or the server died too often: a container then ends, which its engine reports.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class InvalidRequestError(TweetClfError, ValueError):
         return self.STATUS_BY_CODE[self.code]
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object that the wire carries in the place of an answer."""
+        """Return the JSON object that the wire carries instead of an answer."""
         error: dict[str, str | int] = {"code": self.code, "message": self.message}
         if self.index is not None:
             error["index"] = self.index
@@ -76,5 +76,5 @@ class StringFormError(InvalidRequestError):
     """
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object that the wire carries in the place of an answer."""
+        """Return the JSON object that the wire carries instead of an answer."""
         return {"error": self.as_string()}

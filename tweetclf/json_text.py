@@ -19,7 +19,7 @@ _MAX_NUMBER_CHARS = 300  # longer ones are no numbers that anybody could use; Py
 
 @dataclass(frozen=True)
 class RepeatedKey:
-    """Stands in the place of an object that has a key twice, so that it is not clear which value is meant."""
+    """Replaces an object that has a key twice, so that it is not clear which value is meant."""
 
     key: str
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import lru_cache
 from html.entities import html5
 
 import unicodedata2
@@ -220,6 +221,10 @@ def _undo_mojibake(match: re.Match[str]) -> str:
     run = match.group()
     if _WORD_END.match(match.string, match.start()):
         return run
+    return _original_of_short(run) if len(run) <= _SHORT_RUN_CHARS else _original_of(run)
+
+
+def _original_of(run: str) -> str:
     for undo in (_undo_three_encodings, _undo_windows, _undo_latin):
         try:
             original = undo(run)
@@ -228,6 +233,11 @@ def _undo_mojibake(match: re.Match[str]) -> str:
         if all(_is_plausible(character) for character in original):
             return original
     return run
+
+
+_SHORT_RUN_CHARS = 8  # bounds the memory of what is kept; the runs of tweets are shorter
+# Three failed attempts take 5 us, and the same few runs come again and again.
+_original_of_short = lru_cache(maxsize=4096)(_original_of)
 
 
 def _undo_three_encodings(run: str) -> str:
