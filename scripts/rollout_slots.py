@@ -95,11 +95,12 @@ class Slot:
         Raises:
             ServerError: it does not come up; the reason is in the slot's logs.
         """
-        if self.process is None and not self.supervisors:
-            self._launch(bin_dir)
+        launched = None if self._runs else self._launch(bin_dir)
         deadline = time.monotonic() + timeout_s
         while not loaded_workers(self.settings.management).is_complete:
-            if time.monotonic() > deadline or (self.process is None and not self.supervisors):
+            # A program that was just started has no command line for a moment: its handle tells that it runs.
+            runs = self._runs if launched is None or launched.poll() is not None else True
+            if not runs or time.monotonic() > deadline:
                 raise ServerError(
                     f"the server in {self.folder} does not load its model ({self._last_line()}); see {self.folder}/logs"
                 )
@@ -116,10 +117,14 @@ class Slot:
             stop(self.folder, process, ())
         remove_private_folder(self.folder)
 
-    def _launch(self, bin_dir: Path) -> None:
+    @property
+    def _runs(self) -> bool:
+        return self.process is not None or bool(self.supervisors)
+
+    def _launch(self, bin_dir: Path) -> subprocess.Popen[bytes]:
         make_private_folder(self.folder)  # fails here, where the reason is seen
         with (self.folder / CONSOLE).open("wb") as console:
-            subprocess.Popen(
+            return subprocess.Popen(
                 [str(bin_dir / "python"), str(Path(__file__).with_name(SUPERVISE)), "--folder", str(self.folder)],
                 cwd=self.folder,
                 env=server_environment(os.environ, bin_dir),

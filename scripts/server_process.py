@@ -30,6 +30,7 @@ START_LOCK = Path(".run/serve.lock")
 STOP_TIMEOUT_S = 30.0
 SUPERVISOR_STOP_TIMEOUT_S = 40.0  # it gives Java 20 s
 ENDING_TIMEOUT_S = 10.0
+COMMAND_LINE_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 5.0
 KILL_ROUNDS = 3
 START_COMMAND = "--start --ncs --model-store model_store --models tweets.mar --ts-config config.properties"
@@ -258,7 +259,12 @@ def launch(root: Path, bin_dir: Path, variables: Mapping[str, str], fingerprint:
                 start_new_session=True,  # Ctrl-C in the terminal is for this program, which then stops the server
             )
             status = launcher.wait()
-        servers = [process for process in session(launcher.pid) if is_torchserve(process)]
+        # Between its start and its first instruction a program has no command line, by which Java is known.
+        deadline = time.monotonic() + COMMAND_LINE_TIMEOUT_S
+        while not (servers := [process for process in session(launcher.pid) if is_torchserve(process)]):
+            if status or not session(launcher.pid) or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
         if status or not servers:
             lines = console.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise ServerError(

@@ -1,0 +1,44 @@
+"""The start of a slot's server, over a stand-in for its supervisor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import rollout_slots
+from golden_answers import Workers
+from rollout_slots import Slot
+from server_process import ServerError
+
+
+def make_slot(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Slot, Path]:
+    """Return a slot, and a folder whose `python` is a shell script. No program is found by its command line."""
+    bin_dir = folder / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "python").write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+    (bin_dir / "python").chmod(0o755)
+    (folder / "config.properties").write_text("", encoding="utf-8")
+    monkeypatch.setattr(rollout_slots, "servers_of", lambda root: [])
+    monkeypatch.setattr(rollout_slots, "supervisors_of", lambda root: [])
+    return Slot(folder), bin_dir
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it outlives who started it
+def test_start_when_the_new_program_has_no_command_line_yet_then_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, bin_dir = make_slot(tmp_path, "exec sleep 5", monkeypatch)
+    answers = iter([Workers(), Workers(0, 1), Workers(1, 1)])
+    monkeypatch.setattr(rollout_slots, "loaded_workers", lambda management: next(answers))
+    slot.start(bin_dir, 5.0)
+    assert next(answers, None) is None
+
+
+def test_start_when_the_program_ends_then_its_last_line_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, bin_dir = make_slot(tmp_path, "echo the reason", monkeypatch)
+    monkeypatch.setattr(rollout_slots, "loaded_workers", lambda management: Workers())
+    with pytest.raises(ServerError, match=r"does not load its model \(the reason\)"):
+        slot.start(bin_dir, 60.0)
