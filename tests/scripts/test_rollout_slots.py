@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,19 @@ def make_slot(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> tu
     return Slot(folder), bin_dir
 
 
-@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it outlives who started it
 def test_start_when_the_new_program_has_no_command_line_yet_then_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slot, bin_dir = make_slot(tmp_path, "exec sleep 5", monkeypatch)
+    started: list[subprocess.Popen[bytes]] = []
+    launch = Slot._launch
+    monkeypatch.setattr(Slot, "_launch", lambda *args: started.append(launch(*args)) or started[0])
     answers = iter([Workers(), Workers(0, 1), Workers(1, 1)])
     monkeypatch.setattr(rollout_slots, "loaded_workers", lambda management: next(answers))
     slot.start(bin_dir, 5.0)
     assert next(answers, None) is None
+    with started[0] as process:  # else Python warns of it when it is forgotten
+        process.kill()
 
 
 def test_start_when_the_program_ends_then_its_last_line_is_told_at_once(
