@@ -14,8 +14,8 @@ from export.quantize import QuantizationError
 from export.signing import SigningError, prove, sign, signature_path
 from export.trace import TraceError
 from export.verify import VerifyError, verify
-from training.base_encoder import BaseEncoderError
-from training.model import AdapterError
+from training.model.base_encoder import BaseEncoderError
+from training.model.model import AdapterError
 from tweetclf.bundle import BUNDLE_FILE, sha256_of
 from tweetclf.errors import TweetClfError
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from training.encoding import pad
+from training.data.encoding import pad
 from tweetclf.calibration import scores
 from tweetclf.engines import Engine
 

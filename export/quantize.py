@@ -23,7 +23,7 @@ from export.gate_texts import GateTextsError, calibration_texts, gate_texts
 from export.int8_gate import Fidelity, measure_fidelity
 from export.packed import PackedNetwork
 from export.trace import EXAMPLE_ROWS
-from training.encoding import TweetEncoder
+from training.data.encoding import TweetEncoder
 from tweetclf.engines.openvino import OpenVinoEngine, import_openvino
 from tweetclf.engines.packing import Packed, pack
 from tweetclf.engines.processor import fast_in_int8, int8_instructions, length_step

@@ -1,7 +1,7 @@
 """Sign an archive's manifest with this machine's ed25519 key, made at the first export.
 
 The signature is over the manifest's bytes as they are in the file, so that no two programs need to agree on how JSON
-is written; `openssl pkeyutl -verify -rawin` reads it as well. Who verifies: scripts/archive_signature.py.
+is written; `openssl pkeyutl -verify -rawin` reads it as well. Who verifies: ops/archive/signature.py.
 """
 
 from __future__ import annotations

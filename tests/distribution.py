@@ -14,7 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 # Group -> files or folders that use one server: the session's, and that of a package.
 TOGETHER = {
     "server": (
-        *("tests/gateway/test_real_server.py", "tests/gateway/test_schema.py", "tests/test_readme.py"),
+        *("tests/ops/gateway/test_real_server.py", "tests/ops/gateway/test_schema.py", "tests/test_readme.py"),
         *("tests/serving/test_bad_input.py", "tests/serving/test_benchmark.py", "tests/serving/test_client.py"),
         *("tests/serving/test_grpc_calls.py", "tests/serving/test_predictions.py"),
         *("tests/serving/test_short_soak.py", "tests/serving/test_streaming_calls.py"),

@@ -23,7 +23,7 @@ TOP_LEVEL = (
     *("README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml"),
     *("requirements.txt", "config.properties", "log4j2.xml", ".ci/run", ".github/workflows/ci.yml"),
     *("tweetclf", "handler/tweets_handler.py", "handler/model-config.yaml", "export", "training", "client", "model"),
-    *("model_store", "scripts/serve.py", "scripts/loadtest.py", "tests", "docs/adr"),
+    *("model_store", "ops/torchserve/start.py", "scripts/loadtest.py", "tests", "docs/adr"),
 )
 
 # Room -> rooms of ours that it may import. `tweetclf` knows nobody, nobody knows the scripts.
@@ -39,8 +39,8 @@ ALLOWED_IMPORTS = {
 EXCEPTIONS = {
     "export/clean_replay.py": {"tweets_handler"},
     # Each a process of its own: measures the archive's code, and merges weights for the baseline.
-    "scripts/benchmarks/engine_process.py": {"tweetclf"},
-    "scripts/benchmarks/merged_weights.py": {"training"},
+    "benchmark/engines/engine_process.py": {"tweetclf"},
+    "benchmark/engines/merged_weights.py": {"training"},
     # Run as a command only: what says that the environment is missing is the same for every command.
     "export/__main__.py": {"scripts"},
     "training/__init__.py": {"scripts"},

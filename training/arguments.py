@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from training.answer_sources import ENGINES
-from training.metrics import RESAMPLES
+from training.evaluation.answer_sources import ENGINES
+from training.evaluation.metrics import RESAMPLES
 
 
 def command(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def command(name: str, description: str, examples: str) -> argparse.ArgumentPars
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --bundle or --server, and --engine: whom `training.answer_sources.open_source` asks."""
+    """Add --model, --bundle or --server, and --engine: whom `training.evaluation.answer_sources.open_source` asks."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--model", type=Path, metavar="FOLDER", help="model folder (default: model)")
     source.add_argument("--bundle", type=Path, metavar="FOLDER", help="exported bundle, such as build/bundle")

@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from training.data_lock import LOCK_FILE, check_against, lock_entries, locked_hashes, write_lock
-from training.download import download
-from training.duplicates import group_near_duplicates, majority_targets
+from training.data.data_lock import LOCK_FILE, check_against, lock_entries, locked_hashes, write_lock
+from training.data.download import download
+from training.data.duplicates import group_near_duplicates, majority_targets
 from training.errors import DatasetError
-from training.raw_tables import RawTable, RawTweet, read_folder
-from training.table_schemas import PREPARED_SCHEMA, TIE, failures_text, find_failures
-from training.whole_files import require_space, written_whole
+from training.data.raw_tables import RawTable, RawTweet, read_folder
+from training.data.table_schemas import PREPARED_SCHEMA, TIE, failures_text, find_failures
+from training.data.whole_files import require_space, written_whole
 from tweetclf.text import NORMALISER_VERSION, has_content, normalise
 
 TABLE_FILE = "tweets.parquet"
@@ -143,7 +143,7 @@ def prepare(tables: Sequence[RawTable]) -> tuple[pd.DataFrame, dict[str, Any]]:
 def check_prepared(table: pd.DataFrame, name: str) -> None:
     """Raise DatasetError when a prepared table breaks its schema; names table, rows (from 0) and columns.
 
-    Source: the schema is `training.table_schemas.PREPARED_SCHEMA`.
+    Source: the schema is `training.data.table_schemas.PREPARED_SCHEMA`.
     """
     failures = find_failures(PREPARED_SCHEMA, table.reset_index(drop=True))
     if failures:

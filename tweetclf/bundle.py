@@ -136,7 +136,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"the model is for normaliser {facts['normaliser_version']!r}, this package has {NORMALISER_VERSION!r}; "
             "export again with the code that it is for, or make its golden samples again and compare its accuracy: "
-            "python -m training.model_folder"
+            "python -m training.model.model_folder"
         )
     return Bundle(
         path=folder,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from training.answer_sources import open_source
-from training.behaviour import CASES, behaviour_report, read_cases
+from training.evaluation.answer_sources import open_source
+from training.evaluation.behaviour import CASES, behaviour_report, read_cases
 
 KIND_FLOORS = {"functionality": 0.85, "invariance": 0.88, "direction": 0.9}
 CAPABILITY_FLOORS = {

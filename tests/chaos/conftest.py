@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.recorded import HEADER_TIMEOUT_S, SETTINGS
 from tests.chaos.supervised_server import SupervisedServer
-from tests.gateway.gateway_process import GatewayProcess
+from tests.ops.gateway.gateway_process import GatewayProcess
 from tests.serving.archive_settings import copy_with_settings
 from tests.serving.torchserve_process import Ports, make_root
 

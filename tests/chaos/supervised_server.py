@@ -1,4 +1,4 @@
-"""A real TorchServe as the production image runs it: under scripts/supervise.py, which starts it again."""
+"""A real TorchServe as the production image runs it: under ops/torchserve/supervisor.py, which starts it again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from export.signing import KEYS
-from server_settings import ARCHIVE
-from tests.scripts.signed_archive import seal
+from ops.settings.server import ARCHIVE
+from tests.support.signed_archive import seal
 from tests.serving.torchserve_process import (
     ENVIRONMENT_KEPT,
     REPOSITORY,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.chaos.supervised_server import SupervisedServer
-from tests.gateway.gateway_process import GatewayProcess
+from tests.ops.gateway.gateway_process import GatewayProcess
 from tests.run_record import write_record
 from tests.serving.torchserve_process import get_json
 

@@ -28,7 +28,7 @@ from tests.chaos.recorded import (
 )
 from tests.chaos.stream import Stream
 from tests.chaos.supervised_server import SupervisedServer
-from tests.gateway.gateway_process import GatewayProcess
+from tests.ops.gateway.gateway_process import GatewayProcess
 from tests.run_record import write_record
 
 pytestmark = pytest.mark.serving

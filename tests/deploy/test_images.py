@@ -1,4 +1,4 @@
-"""Rules that the Dockerfile and compose.yaml keep, read from the files; `scripts/image.py check` runs the images."""
+"""Rules that the Dockerfile and compose.yaml keep, read from the files; `ops/images/image.py check` runs the images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway_config import TEMPLATES
-from gateway_settings import GatewaySettings, read_gateway_settings
-from gateway_supervisor import GUARD_STOP_S, NGINX_STOP_S
-from image_build import BASE_IMAGE, Builder, BuildError, Image
-from image_file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
-from image_run import STOP_S, _uid
-from supervise import STOP_TIMEOUT_S
+from ops.gateway.config import TEMPLATES
+from ops.gateway.settings import GatewaySettings, read_gateway_settings
+from ops.gateway.supervisor import GUARD_STOP_S, NGINX_STOP_S
+from ops.images.build import BASE_IMAGE, Builder, BuildError, Image
+from ops.images.file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
+from ops.images.run import STOP_S, _uid
+from ops.torchserve.supervisor import STOP_TIMEOUT_S
 from tests.conftest import ROOT
 
 STAGES = {stage.name: stage for stage in read_dockerfile(ROOT / "Dockerfile")}
@@ -64,7 +64,7 @@ def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_c
 
 
 def test_server_when_it_starts_then_under_the_supervisor_which_gets_the_signals_itself() -> None:
-    assert STAGES["server"].words("CMD") == ["python", "scripts/supervise.py"]  # no shell between it and the init
+    assert STAGES["server"].words("CMD") == ["python", "ops/torchserve/supervisor.py"]  # no shell between it and the init
     assert STOP_TIMEOUT_S < STOP_S <= float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from archive_signature import verify_archive
-from archive_zip import ArchiveRefusedError
+from ops.archive.signature import verify_archive
+from ops.archive.contents import ArchiveRefusedError
 from export import __main__ as command
 from export import archive as archive_module
 from export import build, verify
@@ -25,7 +25,7 @@ from export.archive import last_words, manifest_path
 from export.signing import TRUSTED, SigningError, is_signed
 from export.torchscript_file import save_torchscript
 from export.verify import VerifyError
-from tests.scripts.signed_archive import FILES, write_zip
+from tests.support.signed_archive import FILES, write_zip
 
 
 class Export:

@@ -23,7 +23,7 @@ from export.quantize import SETTINGS, QuantizationError, Setting, quantize, requ
 from export.trace import PROOF_SHAPES, prove_equal
 from tests.conftest import MAX_TOKENS
 from tests.tiny_model import TinyClassifier
-from training.encoding import TweetEncoder
+from training.data.encoding import TweetEncoder
 from tweetclf.engines.openvino import import_openvino
 from tweetclf.engines.processor import fast_in_int8, int8_instructions
 

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from archive_signature import verify_archive
+from ops.archive.signature import verify_archive
 from export import signing
 from export.signing import PRIVATE_KEY, SigningError, is_signed, prove, sign
-from tests.scripts.signed_archive import public_key, seal, write_zip
+from tests.support.signed_archive import public_key, seal, write_zip
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from java_properties import read_properties
+from ops.settings.properties import read_properties
 from tests.conftest import ROOT
 
 # Java matches the whole name (TorchServe 0.12, util/messages/EnvironmentUtils.java); this pattern means the same in

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 
-import archive_zip
+from ops.archive import contents as archive_zip
 from tests.serving.settings_server import ask, request_bytes, send_raw
 from tests.serving.torchserve_process import TorchServeProcess, get_json
 
@@ -249,7 +249,7 @@ def traversal_archive(server: TorchServeProcess) -> str:
             else:
                 assert entry == "bundle/harmless", f"an archive with {entry} was taken"
     assert refused == len(names) + 1, "the harmless one was refused, too: this proves nothing"
-    return f"{refused} of {refused} refused by scripts/archive_zip.py, which make serve and the supervisor ask first"
+    return f"{refused} of {refused} refused by ops/archive/contents.py, which make serve and the supervisor ask first"
 
 
 def stream_call(server: TorchServeProcess) -> str:

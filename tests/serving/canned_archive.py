@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.scripts.signed_archive import seal
+from tests.support.signed_archive import seal
 from tests.serving.canned_handler import RULE_FILE, answer
 
 MODEL_CONFIG = (

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout_slots import SLOTS, Slot
+from ops.rollout.slots import SLOTS, Slot
 from tests.conftest import ROOT
-from tests.gateway.gateway_process import GatewayProcess, require_nginx
+from tests.ops.gateway.gateway_process import GatewayProcess, require_nginx
 from tests.serving.canned_archive import build_canned_archive
 from tests.serving.steady_load import SteadyLoad
 from tests.serving.torchserve_process import Ports, make_root

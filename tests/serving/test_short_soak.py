@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import soak
+from ops.load import soak
 from tests.serving.torchserve_process import TorchServeProcess
 
 pytestmark = pytest.mark.serving

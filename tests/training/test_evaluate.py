@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from training import answer_sources, evaluate
-from training.answer_sources import Answers
-from training.evaluation_report import Scored, decision_report
-from training.settings import Settings
+from training.evaluation.answer_sources import Answers
+from training.evaluation.evaluation_report import Scored, decision_report
+from training.learning.settings import Settings
 from training.train import train
 
 PNG = b"\x89PNG\r\n"

@@ -12,7 +12,7 @@ import pytest
 from tests.training.conftest import PLACES, kaggle_rows, write_csv
 from training import answer_sources, behaviour, evaluate, generalisation, seeds
 from training.make_dataset import make_dataset
-from training.settings import Settings
+from training.learning.settings import Settings
 from training.train import train
 
 TINY = ("data=kaggle", "data.batch_size=8", "data.max_tokens=64", "data.dev_share=0.3", "data.calibration_share=0.3")

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 from training.errors import TrainingError
-from training.model import load_merged
-from training.settings import Settings
+from training.model.model import load_merged
+from training.learning.settings import Settings
 from training.train import train
 
 MakeSettings = Callable[..., Settings]
@@ -100,7 +100,7 @@ def test_train_resumed_from_a_checkpoint_ends_as_if_never_stopped(
     saving = f"callbacks.checkpoint_every_steps={stop_at}"
     killed = tiny_settings(f"model_dir={tmp_path / 'killed'}", f"output_dir={tmp_path / 'killed_run'}", saving)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.fitting.RateReport.on_train_batch_end", _raise_after(stop_at + 2, KilledError))
+        patch.setattr("training.learning.fitting.RateReport.on_train_batch_end", _raise_after(stop_at + 2, KilledError))
         with pytest.raises(KilledError):
             train(killed, tiny_base)
     checkpoint = tmp_path / "killed_run" / "checkpoints" / "last.ckpt"
@@ -139,7 +139,7 @@ def test_train_that_fails_leaves_the_old_model_alone(
 ) -> None:
     train(tiny_settings("trainer.max_epochs=1"), tiny_base)
     before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
-    monkeypatch.setattr("training.model_folder.MAX_BYTES", 1000)
+    monkeypatch.setattr("training.model.model_folder.MAX_BYTES", 1000)
     with pytest.raises(TrainingError, match="expected at most 1000"):
         train(tiny_settings("trainer.max_epochs=2"), tiny_base)
     assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before

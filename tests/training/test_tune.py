@@ -24,10 +24,10 @@ from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from training.errors import TrainingError
-from training.search import PruneOnDev, Search, SearchSettings
-from training.search_report import search_figures
-from training.search_space import read_space
-from training.settings import read_group, read_settings
+from training.search.search import PruneOnDev, Search, SearchSettings
+from training.search.search_report import search_figures
+from training.search.search_space import read_space
+from training.learning.settings import read_group, read_settings
 from training.tune import tune
 
 CONFIGS = ROOT / "training" / "configs"
@@ -49,9 +49,9 @@ COMMAND = """
 import runpy, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-import training.search
+import training.search.search
 base = Path(sys.argv.pop(1))
-training.search.resolve_base_encoder = lambda: base
+training.search.search.resolve_base_encoder = lambda: base
 runpy.run_module("training.tune", run_name="__main__", alter_sys=True)  # as `python -m` does
 """
 TIME_OUT_S = 900  # of a process on a machine with other work

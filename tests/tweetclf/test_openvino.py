@@ -14,7 +14,7 @@ import pytest
 
 from export.quantize import quantize
 from tests.conftest import ROOT
-from training.model import load_merged
+from training.model.model import load_merged
 from tweetclf.bundle import Bundle, load_bundle
 from tweetclf.classifier import Classifier
 from tweetclf.engines.openvino import OpenVinoEngine

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from training.base_encoder import TOKENIZER_FILE, resolve_base_encoder
+from training.model.base_encoder import TOKENIZER_FILE, resolve_base_encoder
 from tweetclf.text import has_content, normalise
 from tweetclf.tokens import CHARS_PER_TOKEN, TweetEncoder, beginning
 
