@@ -1,7 +1,7 @@
 # Two images: `server` (TorchServe and the model) and `gateway` (nginx in front of it). deploy/compose/ runs them together:
 #   docker build --target server -t disaster-tweets-server .
 #   docker build --target gateway -t disaster-tweets-gateway .
-# `make image` does both, with tags and labels of the version (ops/images/image.py).
+# `make image` does both, with tags and labels of the version (disaster-tweets image).
 #
 # Debian's own Python, Java, nginx and tini: Debian's long-term support fixes vulnerabilities in bookworm until June 2028.
 # By tag; pin the digest where you build for others.
@@ -29,7 +29,8 @@ COPY training/ training/
 COPY export/ export/
 COPY handler/ handler/
 COPY model/ model/
-COPY ops/in_environment.py ops/archive/verify_archive.py scripts/archive_*.py scripts/
+COPY ops/__init__.py ops/paths.py ops/
+COPY ops/archive/ ops/archive/
 # An organisation's own key: docker build --secret id=signing_key,src=FILE. Without it a key is made for this one build. Either
 # is gone before the layer is written. The image trusts what was built with it, and no other archive.
 RUN --mount=type=secret,id=signing_key \
@@ -54,8 +55,12 @@ WORKDIR /srv
 COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
-COPY ops/torchserve/supervisor.py ops/torchserve/start.py ops/torchserve/golden.py scripts/java_*.py scripts/server_*.py scripts/
-COPY ops/in_environment.py scripts/archive_*.py scripts/doctor*.py ops/settings/cores.py scripts/
+COPY ops/__init__.py ops/paths.py ops/
+COPY ops/settings/ ops/settings/
+COPY ops/archive/ ops/archive/
+COPY ops/torchserve/ ops/torchserve/
+COPY ops/doctor/ ops/doctor/
+COPY ops/gateway/ ops/gateway/
 # A checkout made under umask 077 gives files that only their owner may read.
 RUN chmod -R a+rX /srv
 COPY --from=export /source/model_store/ model_store/
@@ -65,11 +70,11 @@ ENV PATH=/venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp TEMP=/tmp
 # As numbers: Kubernetes' runAsNonRoot refuses a name, which may be root's.
 USER 10001:10001
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
-HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "ops/torchserve/start.py", "status"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "-m", "ops.torchserve.start", "status"]
 # An init that passes signals on, reaps, and ends with the supervisor: what it gives up is a dead container, and is seen.
 ENTRYPOINT ["tini", "-g", "--"]
 # Verifies the archive before each start, starts a dead or deaf server again, and stops it in order on SIGTERM.
-CMD ["python", "ops/torchserve/supervisor.py"]
+CMD ["python", "-m", "ops.torchserve.supervisor"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="disaster-tweets-server" \
@@ -86,15 +91,17 @@ RUN apt-get update \
  && useradd --uid 10002 --gid 10002 --no-create-home --shell /usr/sbin/nologin gateway
 WORKDIR /srv
 COPY deploy/gateway/ deploy/gateway/
-COPY ops/in_environment.py ops/gateway/commands.py scripts/gateway_*.py ops/torchserve/golden.py ops/settings/locks.py ops/settings/server.py \
-     ops/settings/properties.py scripts/
+COPY ops/__init__.py ops/paths.py ops/
+COPY ops/settings/ ops/settings/
+COPY ops/gateway/ ops/gateway/
+COPY ops/torchserve/__init__.py ops/torchserve/golden.py ops/torchserve/
 RUN chmod -R a+rX /srv
 COPY --from=export /source/model_store/tweets.golden.json model_store/
 ENV PYTHONDONTWRITEBYTECODE=1 GATEWAY_SETTINGS=/srv/deploy/gateway/container.yaml
 USER 10002:10002
-HEALTHCHECK --interval=10s --timeout=10s --start-period=120s CMD ["python3", "ops/gateway/commands.py", "status"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=120s CMD ["python3", "-m", "ops.gateway.commands", "status"]
 ENTRYPOINT ["tini", "-g", "--"]
-CMD ["python3", "ops/gateway/commands.py", "run"]
+CMD ["python3", "-m", "ops.gateway.commands", "run"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="disaster-tweets-gateway" \

@@ -1,4 +1,4 @@
-# The commands of this project; `make` alone lists them. The work itself is done in scripts/.
+# The commands of this project; `make` alone lists them. The work itself is done in ops/, export/ and training/.
 VENV        ?= .venv
 PYTHON      ?=
 TORCH_INDEX ?=
@@ -16,7 +16,7 @@ BOOTSTRAP := $(or $(PYTHON),python3)
 LINUX      = [ "$$(uname -s)" = Linux ] || { echo "make: this is $$(uname -s); expected Linux: use a container or a Linux machine" >&2; exit 1; }
 SETUP      = @$(LINUX); command -v "$(BOOTSTRAP)" >/dev/null || { echo "setup: no $(BOOTSTRAP) here; expected Python 3.10-3.12;\
  install it (Debian: apt-get install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; };\
- "$(BOOTSTRAP)" ops/environment/setup_environment.py --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
+ "$(BOOTSTRAP)" -m ops.environment.setup_environment --venv "$(VENV)" --python "$(PYTHON)" --torch-index "$(TORCH_INDEX)"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve stop archive doctor sbom audit test check train loadtest benchmark tune fuzz chaos soak lock clean distclean gateway image
@@ -31,33 +31,33 @@ setup: ## make the environment: locked packages, torch, a Java where there is no
 	$(SETUP)
 
 serve: archive ## export the model, start TorchServe, wait for right answers, print one and how to stop
-	@"$(BIN)/python" ops/torchserve/start.py start
+	@"$(BIN)/python" -m ops.cli serve
 
 stop: ## stop the server that `make serve` started, the gateway, and what rollouts started
-	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" ops/gateway/commands.py stop; "$(BIN)/python" ops/rollout/commands.py stop;\
- "$(BIN)/python" ops/torchserve/start.py stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
+	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m ops.cli gateway stop; "$(BIN)/python" -m ops.cli rollout stop;\
+ "$(BIN)/python" -m ops.cli stop; else echo 'nothing runs: there is no $(VENV) yet'; fi
 
 gateway: setup ## put nginx in front of the running server: TLS, keys, limits; makes a certificate and a key to try it with
-	@test -f .run/gateway/certificate.pem || "$(BIN)/python" ops/gateway/commands.py certificate
-	@test -f .run/gateway/keys.json || "$(BIN)/python" ops/gateway/commands.py key create "$${USER:-me}"
-	@"$(BIN)/python" ops/gateway/commands.py start
+	@test -f .run/gateway/certificate.pem || "$(BIN)/python" -m ops.cli gateway certificate
+	@test -f .run/gateway/keys.json || "$(BIN)/python" -m ops.cli gateway key create "$${USER:-me}"
+	@"$(BIN)/python" -m ops.cli gateway start
 
-image: setup ## build the images of server and gateway, with docker or podman or (as root) without; see ops/images/image.py
-	@"$(BIN)/python" ops/images/image.py build
+image: setup ## build the images of server and gateway, with docker or podman or (as root) without; see disaster-tweets image
+	@"$(BIN)/python" -m ops.cli image build
 
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
 	@"$(BIN)/python" -m export --if-stale
 
 doctor: ## say what is wrong with settings, archive and machine, and how to correct it
-	@"$(BIN)/python" ops/doctor/commands.py
+	@"$(BIN)/python" -m ops.cli doctor
 
 sbom: archive ## list what is served (CycloneDX): build/sbom.cdx.json
 	$(SETUP) --set dev
-	@"$(BIN)/python" ops/supply_chain/sbom.py
+	@"$(BIN)/python" -m ops.supply_chain.sbom
 
 audit: ## ask for known vulnerabilities of the served packages; docs/accepted_risks.yaml holds those that are accepted
 	$(SETUP) --set dev
-	@"$(BIN)/python" ops/supply_chain/audit.py
+	@"$(BIN)/python" -m ops.supply_chain.audit
 
 # Four processes at most: each imports torch, and some start a TorchServe. tests/conftest.py divides the tests.
 test: ## run every test, the ones on a real TorchServe too, with branch coverage; says what it could not test
@@ -75,7 +75,7 @@ train: ## fine-tune the model of model/ again from raw tweets: make train DATA=f
 	@"$(BIN)/python" -m training.train $(OVERRIDES)
 
 loadtest: setup ## load the running server for DURATION_S seconds with USERS, and report
-	@"$(BIN)/python" ops/torchserve/start.py status
+	@"$(BIN)/python" -m ops.cli status
 	@"$(BIN)/locust" -f scripts/loadtest.py --headless -u "$(USERS)" -t "$(DURATION_S)s"
 
 # The long forms of tests: on the real archive, and each leaves its figures for docs/reliability.md in RELIABILITY_DIR.
@@ -90,25 +90,25 @@ chaos: archive ## kill, stop, starve and attack a server under load; some minute
 	@$(TRIED) CHAOS=1 "$(BIN)/python" -m pytest tests/chaos tests/serving/test_attacks.py tests/serving/test_privacy.py
 
 soak: setup ## mixed traffic at 70 % of the running server's capacity for MINUTES minutes
-	@"$(BIN)/python" ops/torchserve/start.py status
-	@"$(BIN)/python" ops/load/soak.py --minutes "$(MINUTES)" --out "$(RELIABILITY_DIR)/soak.json"
+	@"$(BIN)/python" -m ops.cli status
+	@"$(BIN)/python" -m ops.cli soak --minutes "$(MINUTES)" --out "$(RELIABILITY_DIR)/soak.json"
 
 benchmark: archive ## measure engines and server against their limits and a baseline: docs/benchmarks/, README; 15 minutes
 	$(SETUP) --set train
-	@"$(BIN)/python" benchmark/run.py
+	@"$(BIN)/python" -m ops.cli benchmark
 
 tune: archive ## find workers, threads, batches and JVM flags for this machine by measuring; writes the settings
 	$(SETUP) --set train
-	@"$(BIN)/python" benchmark/tune/tune.py
+	@"$(BIN)/python" -m ops.cli tune
 
 lock: ## write requirements/lock/ from the pinned direct requirements
 	$(SETUP) --set dev
-	@"$(BIN)/python" ops/supply_chain/locks.py
+	@"$(BIN)/python" -m ops.supply_chain.locks
 
 clean: ## remove builds, logs and reports; keys, certificates, settings and models that serve stay
 	rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
-	@if [ -x "$(BIN)/python" ] && "$(BIN)/python" ops/torchserve/start.py status >/dev/null 2>&1; then\
+	@if [ -x "$(BIN)/python" ] && "$(BIN)/python" -m ops.cli status >/dev/null 2>&1; then\
  echo 'a server runs: its archive and logs stay (make stop)'; else rm -rf logs && rm -f model_store/*.mar model_store/*.json model_store/*.sig; fi
 
 distclean: ## stop everything, and remove keys, certificates and slots too; asks before

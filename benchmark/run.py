@@ -1,10 +1,10 @@
 """Measure everything in one run: engines against their limits, TorchServe against the baseline, latency, gateway.
 
-    python benchmark/run.py                    about ten minutes; writes docs/benchmarks/ and the README's table
-    python benchmark/run.py --quick            under two minutes, into build/benchmark/quick; figures are rough
-    python benchmark/run.py --parts engines    engines only; gateway: what nginx before the server costs
-    python benchmark/run.py --device cuda      engine on the first GPU, into build/benchmark/cuda
-    python benchmark/run.py --readme           no measurement: write page, plots and README from benchmark.json
+    disaster-tweets benchmark                    about ten minutes; writes docs/benchmarks/ and the README's table
+    disaster-tweets benchmark --quick            under two minutes, into build/benchmark/quick; figures are rough
+    disaster-tweets benchmark --parts engines    engines only; gateway: what nginx before the server costs
+    disaster-tweets benchmark --device cuda      engine on the first GPU, into build/benchmark/cuda
+    disaster-tweets benchmark --readme           no measurement: write page, plots and README from benchmark.json
 
 Servers are its own, on free ports of 127.0.0.1, and end with it; those that are not being measured are held, so that
 they take no processor time. What is compared is measured in turn, repetition by repetition. Tweets are those of
@@ -12,8 +12,6 @@ DISASTER_TWEETS_DATA where it is set, else own-written ones. The archive must be
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import json
@@ -25,23 +23,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.servers import gateway_cost, plots
-from benchmark.servers.end_to_end import Bodies, LoadError
+from benchmark.engines.tweets import data_folder, read_tweets
+from benchmark.report import plots
 from benchmark.report.figures import without_nan
 from benchmark.report.machine import describe_machine
 from benchmark.report.page import full_page
-from benchmark.servers.profiles import ARCHIVE, STORE, unpack
 from benchmark.report.report import readme_section, with_section
+from benchmark.servers import gateway_cost
+from benchmark.servers.end_to_end import Bodies, LoadError
+from benchmark.servers.profiles import ARCHIVE, STORE, unpack
 from benchmark.servers.server import end_as_interrupted
 from benchmark.servers.serving_part import BASELINE, BASELINE_WHOLE, FULL, QUICK, measure_servers
-from benchmark.engines.tweets import data_folder, read_tweets
 from ops.gateway.supervisor import GatewayError
-from ops.torchserve.java import JavaError
+from ops.paths import ROOT
 from ops.torchserve.instance import ServerError
+from ops.torchserve.java import JavaError
 
-ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("engines", "servers", "gateway")
-PROGRAMS = Path(__file__).resolve().parent / "benchmarks"
 ENGINE_TIMEOUT_S = 900.0
 RESULTS_FILE, PAGE_FILE = "benchmark.json", "report.md"
 
@@ -136,7 +134,7 @@ def _require_gpu() -> None:
 
 def _weights(places: Places, model: str, name: str) -> Path:
     target = places.work / name
-    command = [sys.executable, str(PROGRAMS / "merged_weights.py"), model, str(target)]
+    command = [sys.executable, "-m", "benchmark.engines.merged_weights", model, str(target)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
@@ -161,7 +159,7 @@ def _engines(
     }
     print("engines, one core ...", file=sys.stderr)
     result = subprocess.run(
-        [sys.executable, str(PROGRAMS / "engine_process.py")],
+        [sys.executable, "-m", "benchmark.engines.engine_process"],
         input=json.dumps(settings),
         stdout=subprocess.PIPE,
         encoding="utf-8",

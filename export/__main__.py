@@ -122,9 +122,6 @@ def _only_export(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # Says what to do where the project's packages are missing; a program that imports this one keeps its own way.
-    from ops import in_environment  # noqa: F401
-
     # As Ctrl-C: the temporary folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

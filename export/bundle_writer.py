@@ -16,8 +16,8 @@ from export.archive import CONFIG_FILE, ROOT
 from export.quantize import QuantizationError, write_int8
 from export.torchscript_file import save_torchscript
 from export.trace import PROOF_SHAPES, prove_equal, trace
-from training.model.base_encoder import resolve_base_encoder
 from training.data.encoding import TweetEncoder
+from training.model.base_encoder import resolve_base_encoder
 from training.model.model import load_merged
 from tweetclf.bundle import (
     BUNDLE_FILE,

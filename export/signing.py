@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from export.archive import last_words
 
-VERIFIER = Path(__file__).resolve().parent.parent / "scripts" / "verify_archive.py"
+VERIFIER = "ops.archive.verify_archive"
 VERIFIER_TIMEOUT_S = 120
 KEYS = Path(".keys")
 PRIVATE_KEY = "signing.pem"
@@ -74,7 +74,7 @@ def prove(archive: Path, keys: Path) -> None:
     Raises:
         SigningError: it refuses; the message is its own.
     """
-    command = [sys.executable, str(VERIFIER), str(archive), "--trusted-keys", str(keys / TRUSTED)]
+    command = [sys.executable, "-m", VERIFIER, str(archive), "--trusted-keys", str(keys / TRUSTED)]
     try:
         result = subprocess.run(command, capture_output=True, timeout=VERIFIER_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.evaluation import answer_sources
-from training.evaluation.answer_sources import AnswerError, AnswerSource, ask
 from training.arguments import add_resamples, add_source, command, count, names
-from training.evaluation.attached_reports import ATTACHED, read_attached
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
-from training.evaluation.baselines import NAMES, make_baseline
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.errors import TrainingError
+from training.evaluation import answer_sources
+from training.evaluation.answer_sources import AnswerError, AnswerSource, ask
+from training.evaluation.attached_reports import ATTACHED, read_attached
+from training.evaluation.baselines import NAMES, make_baseline
 from training.evaluation.evaluation_report import Scored, method_report, splits_report, system_scores
 from training.evaluation.evaluation_rows import (
     KAGGLE_RANDOM,
@@ -32,13 +31,14 @@ from training.evaluation.evaluation_rows import (
     evaluation_rows,
     prepared_folder,
 )
+from training.evaluation.submission import write_submission
+from training.experiments.seed_spread import seed_spread, spread_table
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.model.model import FACTS_FILE, AdapterError
 from training.reports.model_card import model_card
 from training.reports.plots import plot_events, plot_learning_curve, plot_split
 from training.reports.report_markdown import report_markdown
 from training.reports.report_tables import results_table
-from training.experiments.seed_spread import seed_spread, spread_table
-from training.evaluation.submission import write_submission
 from tweetclf.errors import TweetClfError
 
 REPORT_FILE = "report.json"
@@ -51,7 +51,7 @@ EXAMPLE = """examples:
   python -m training.evaluate --bundle build/bundle --baselines none
   python -m training.evaluate --server http://127.0.0.1:8080 --splits kaggle_random --limit 500
   python -m training.evaluate --card docs/model_card.md             and the model card with the figures
-  python -m training.evaluate --seeds docs/evaluation/seeds.json    with the deviation over seeds (training.experiments.seeds)
+  python -m training.evaluate --seeds docs/evaluation/seeds.json    with the deviation over seeds
   python -m training.evaluate --generalisation reports/generalisation/generalisation.json \\
       --behaviour docs/evaluation/behaviour.json --seeds docs/evaluation/seeds.json \\
       --output docs/evaluation --card docs/model_card.md            all of it, as committed

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from training.data.data_lock import LOCK_FILE, check_against, lock_entries, locked_hashes, write_lock
 from training.data.download import download
 from training.data.duplicates import group_near_duplicates, majority_targets
-from training.errors import DatasetError
 from training.data.raw_tables import RawTable, RawTweet, read_folder
 from training.data.table_schemas import PREPARED_SCHEMA, TIE, failures_text, find_failures
 from training.data.whole_files import require_space, written_whole
+from training.errors import DatasetError
 from tweetclf.text import NORMALISER_VERSION, has_content, normalise
 
 TABLE_FILE = "tweets.parquet"

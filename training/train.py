@@ -25,21 +25,21 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder_facts, resolve_base_encoder
-from training.model.building import adapter_scale, build_classifier, merged_classifier, predict_logits, stored_tensors
 from training.calibration.calibrate import fit_scaling
+from training.calibration.risk_control import fit_band, risk_table
 from training.data.datamodule import DEV_DISTINCT, DEV_T6, Parts, TweetDataModule
-from training.learning.energy import CostMeter
+from training.data.splits import CALIBRATION, DEV
 from training.errors import TrainingError
 from training.evaluation.figures import decision_figures, figures
+from training.learning.energy import CostMeter
 from training.learning.fitting import check_machine, fit
 from training.learning.lightning_module import ClassifierModule
+from training.learning.settings import Settings, read_settings
+from training.learning.teaching import teach
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, base_encoder_facts, resolve_base_encoder
+from training.model.building import adapter_scale, build_classifier, merged_classifier, predict_logits, stored_tensors
 from training.model.model import LABELS, AdapterError
 from training.model.model_folder import write_model_folder
-from training.calibration.risk_control import fit_band, risk_table
-from training.learning.settings import Settings, read_settings
-from training.data.splits import CALIBRATION, DEV
-from training.learning.teaching import teach
 from tweetclf.calibration import scores, shown
 from tweetclf.text import NORMALISER_VERSION
 

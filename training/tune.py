@@ -18,14 +18,14 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from training.model.base_encoder import BaseEncoderError
 from training.errors import TrainingError
 from training.learning.experiment_file import write_experiment_file
+from training.learning.settings import read_group
+from training.model.base_encoder import BaseEncoderError
 from training.model.model import AdapterError
 from training.search.search import Search, SearchSettings
 from training.search.search_report import search_figures, write_search_report
 from training.search.search_space import read_space
-from training.learning.settings import read_group
 
 log = logging.getLogger(__name__)
 

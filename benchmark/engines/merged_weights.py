@@ -1,11 +1,11 @@
 """Write the served model's weights as transformers reads them: run as a program, once a benchmark.
 
-    python benchmark/engines/merged_weights.py model build/benchmark/merged
-    python benchmark/engines/merged_weights.py whole build/benchmark/whole
+    python -m benchmark.engines.merged_weights model build/benchmark/merged
+    python -m benchmark.engines.merged_weights whole build/benchmark/whole
 
 A baseline has the same weights as the model that it is compared with, or, of the word `whole`, the base encoder as it
 comes with a head that calls everything a disaster: what the goals were set against, of which only the speed says
-something. In a process of its own, since it needs the training room and half a gigabyte for a moment.
+something. In a process of its own, since it needs the training package and half a gigabyte for a moment.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from transformers import BertModel
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from training.model.base_encoder import resolve_base_encoder
 from training.model.model import load_merged

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.paths import ROOT
+
 DATA_VARIABLE = "DISASTER_TWEETS_DATA"
-OWN_TWEETS = Path(__file__).resolve().parents[1] / "loadtest_tweets.txt"
+OWN_TWEETS = ROOT / "scripts" / "loadtest_tweets.txt"
 OWN_COUNT = 4_096
 KAGGLE_FILES = ("test.csv", "train.csv")
 STREAM_FILES = "crisislex/t6/*.csv"

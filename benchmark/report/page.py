@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.servers.end_to_end import SINGLES_PER_S
 from benchmark.report.report import Results, number, readme_section, table
+from benchmark.servers.end_to_end import SINGLES_PER_S
 
 KINDS = {"single": "REST, single", "bulk": "REST, 64 a request", "grpc": "gRPC, single", "stream": "REST, single"}
 

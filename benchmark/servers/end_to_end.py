@@ -16,7 +16,7 @@ from benchmark.report.figures import latencies, rounded, spread
 from benchmark.servers.load_generator import DRAIN_S, Load, Measured
 from benchmark.servers.server import Server
 
-GENERATOR = Path(__file__).resolve().with_name("load_generator.py")
+GENERATOR = "benchmark.servers.load_generator"
 JSON_TYPE = "application/json"
 BULK = 64
 JOB_ITEMS = 10_000
@@ -111,7 +111,7 @@ def measure(load: Load) -> Measured:
         LoadError: the generator failed.
     """
     result = subprocess.run(
-        [sys.executable, str(GENERATOR)],
+        [sys.executable, "-m", GENERATOR],
         input=json.dumps(asdict(load)),
         capture_output=True,
         encoding="utf-8",

@@ -26,11 +26,11 @@ from ops.gateway.certificate import make_certificate
 from ops.gateway.keys import create_key
 from ops.gateway.settings import DEFAULT_FILE
 from ops.gateway.supervisor import GatewayError, find_nginx
+from ops.paths import ROOT
 from ops.settings.server import GOLDEN
 
 DIRECT, THROUGH = "direct", "gateway"
-SCRIPT = Path(__file__).resolve().parents[1] / "gateway.py"
-DEFAULT_SETTINGS = SCRIPT.parents[1] / DEFAULT_FILE
+DEFAULT_SETTINGS = ROOT / DEFAULT_FILE
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
 WARM_UP_CONNECTIONS = 64
@@ -63,7 +63,7 @@ class Gateway:
     """A running gateway.
 
     Args:
-        process: `ops/gateway/commands.py run`; nginx and the guard are its children.
+        process: `disaster-tweets gateway run`; nginx and the guard are its children.
         port: of HTTPS on 127.0.0.1.
         ca_file: whom to trust.
         key: an API key.
@@ -152,7 +152,7 @@ def settings_before(server: Ports, own: Ports, folder: Path, golden_file: Path) 
 
 @contextlib.contextmanager
 def before(server: Ports, project: Path) -> Iterator[Gateway]:
-    """Run `ops/gateway/commands.py run` before a server, with the shipped settings but ports, files and lifted limits.
+    """Run `disaster-tweets gateway run` before a server, with the shipped settings but ports, files and lifted limits.
 
     Raises:
         GatewayError: it does not come up; with the end of its console.
@@ -171,7 +171,7 @@ def before(server: Ports, project: Path) -> Iterator[Gateway]:
     _, key = create_key(folder / "keys.json", "benchmark")
     with console.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--settings", str(settings), "--root", str(project), "run"],
+            [sys.executable, "-m", "ops.gateway.commands", "--settings", str(settings), "--root", str(project), "run"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

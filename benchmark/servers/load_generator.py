@@ -5,7 +5,7 @@ of a fixed mean rate whatever the server does, and a latency counts from the tim
 a server that stalls cannot hide the requests that it kept from being sent.
 Source: Tene, "How NOT to Measure Latency": coordinated omission.
 
-Read by benchmark/run.py and benchmark/tune/tune.py, which give the settings as JSON on standard input and read the result
+`disaster-tweets benchmark` and `disaster-tweets tune` give the settings as JSON on standard input and read the result
 as JSON from standard output.
 """
 
@@ -22,9 +22,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-if __name__ == "__main__":  # started as a file by `measured`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark.servers.connections import Connection, GrpcConnection, HttpConnection, HttpsConnection
 

@@ -21,7 +21,7 @@ def guarded(pid: int) -> Iterator[None]:
         pid: of the front end; its children are ended with it.
     """
     guard = subprocess.Popen(
-        [sys.executable, __file__, str(pid)],
+        [sys.executable, "-m", "benchmark.servers.orphan_guard", str(pid)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

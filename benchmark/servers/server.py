@@ -20,9 +20,9 @@ import psutil
 
 from benchmark.servers.orphan_guard import guarded
 from benchmark.servers.profiles import ARCHIVE, STORE, Profile
+from ops.settings.server import Address
 from ops.torchserve.golden import ask
 from ops.torchserve.instance import PID_FILE, ServerError, server_environment
-from ops.settings.server import Address
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmark.report.figures import rounded, spread
 from benchmark.servers.end_to_end import (
     Bodies,
     Case,
@@ -22,7 +23,6 @@ from benchmark.servers.end_to_end import (
     open_loop,
     summarise,
 )
-from benchmark.report.figures import rounded, spread
 from benchmark.servers.profiles import NO_CACHE, Changes, Profile, baseline_profile, our_profile
 from benchmark.servers.server import Server, running
 

@@ -1,0 +1,1 @@
+"""Finds settings for a machine by measuring, and shows where a server's time goes."""

@@ -1,4 +1,4 @@
-"""The settings that `benchmark/tune/tune.py` compares, stage by stage."""
+"""The settings that `disaster-tweets tune` compares, stage by stage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Show where the processor time goes: the worker's by py-spy, the front end's by the JVM's recorder.
 
-    python benchmark/tune/profile_server.py                     30 seconds of single tweets on 64 connections
-    python benchmark/tune/profile_server.py --kind bulk --connections 8 --seconds 60
+    python -m benchmark.tune.profile_server                     30 seconds of single tweets on 64 connections
+    python -m benchmark.tune.profile_server --kind bulk --connections 8 --seconds 60
 
 Starts a server of its own with the project's settings and archive, answer cache off. Prints two tables: share of
 samples with a function on top (worker: also native code), and with it anywhere on the stack. Needs py-spy and a JDK
@@ -9,8 +9,6 @@ samples with a function on top (worker: also native code), and with it anywhere 
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import collections
@@ -23,15 +21,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmark.engines.tweets import data_folder, read_tweets
+from benchmark.report.report import table
 from benchmark.servers.end_to_end import BULK, Bodies, Case, LoadError, closed_loop, measure
 from benchmark.servers.profiles import NO_CACHE, our_profile
-from benchmark.report.report import table
 from benchmark.servers.server import Server, end_as_interrupted, running
-from benchmark.engines.tweets import data_folder, read_tweets
-from ops.torchserve.java import JavaError
+from ops.paths import ROOT
 from ops.torchserve.instance import ServerError
+from ops.torchserve.java import JavaError
 
-ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ = 100
 SHOWN = 12
 FRAME = re.compile(r"^\s+([\w.$/<>]+(?:\([^)]*\))?)\s*(?:line:.*)?$")

@@ -1,8 +1,8 @@
 """Find the server's settings for this machine by measuring them on real TorchServes, and write them down.
 
-    python benchmark/tune/tune.py                        all stages, a quarter of an hour
-    python benchmark/tune/tune.py --dry-run              the same, only telling what it would write
-    python benchmark/tune/tune.py --stages workers jvm   only these
+    disaster-tweets tune                        all stages, a quarter of an hour
+    disaster-tweets tune --dry-run              the same, only telling what it would write
+    disaster-tweets tune --stages workers jvm   only these
 
 Stage by stage: the candidates of a stage are all started, then loaded in turn, round after round, while the others are
 held; the best goes into the next stage. A candidate takes the place of the present setting when it answers at least
@@ -12,8 +12,6 @@ The machine should have nothing else to do; the load average before is printed.
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import contextlib
@@ -27,17 +25,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmark.tune.candidates import NAMES, ONLY_SHOWN, Candidate, present, stage
+from benchmark.engines.tweets import data_folder, read_tweets
+from benchmark.report.report import number, table
 from benchmark.servers.end_to_end import Bodies, Case, LoadError, closed_loop, measure
 from benchmark.servers.profiles import ARCHIVE, STORE, our_profile, with_properties
-from benchmark.report.report import number, table
 from benchmark.servers.server import Server, end_as_interrupted, running
-from benchmark.engines.tweets import data_folder, read_tweets
+from benchmark.tune.candidates import NAMES, ONLY_SHOWN, Candidate, present, stage
 from benchmark.tune.yaml_values import with_values
-from ops.torchserve.java import JavaError
+from ops.paths import ROOT
 from ops.torchserve.instance import ServerError
+from ops.torchserve.java import JavaError
 
-ROOT = Path(__file__).resolve().parent.parent
 MIN_GAIN = 1.03  # below it, two measurements of the same setting differ as much
 MAX_P99_GROWTH = 1.25
 LOADED = Case("single", 64, 2.5)

@@ -1,0 +1,1 @@
+"""Verifies a signed archive before it is served."""

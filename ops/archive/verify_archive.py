@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.archive.signature import TRUSTED_KEYS, verify_archive
 from ops.archive.contents import ArchiveRefusedError
+from ops.archive.signature import TRUSTED_KEYS, verify_archive
+from ops.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = """examples:
-  python ops/archive/verify_archive.py model_store/tweets.mar
-  python ops/archive/verify_archive.py incoming/tweets.mar --trusted-keys /etc/disaster-tweets/trusted
+  disaster-tweets verify model_store/tweets.mar
+  disaster-tweets verify incoming/tweets.mar --trusted-keys /etc/disaster-tweets/trusted
 """
 
 

@@ -1,0 +1,1 @@
+"""Finds what is wrong with settings, archive, gateway and machine before a start."""

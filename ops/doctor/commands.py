@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import json
 import os
@@ -29,17 +27,17 @@ from ops.doctor.machine import (
 from ops.doctor.model_config import check_model_config, handler_keys
 from ops.doctor.properties import check_properties
 from ops.doctor.variables import check_secrets, check_variables
+from ops.paths import ROOT
 from ops.settings.properties import read_properties
 from ops.settings.server import ARCHIVE, CONFIG, SettingsError, read_settings
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
 MODEL_CONFIG = Path("handler/model-config.yaml")
 HANDLER_SETTINGS = Path("tweetclf/handler_settings.py")
 EXAMPLE = """examples:
-  python ops/doctor/commands.py            one line a finding; exit status 1 when one is an error
-  python ops/doctor/commands.py --json
-  python ops/doctor/commands.py --settings /etc/disaster-tweets/gateway.yaml    the gateway's own settings
+  disaster-tweets doctor            one line a finding; exit status 1 when one is an error
+  disaster-tweets doctor --json
+  disaster-tweets doctor --settings /etc/disaster-tweets/gateway.yaml    the gateway's own settings
 """
 
 

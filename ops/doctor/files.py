@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ops.archive.signature import TRUSTED_KEYS, verify_archive
 from ops.archive.contents import ArchiveRefusedError, entries
+from ops.archive.signature import TRUSTED_KEYS, verify_archive
 from ops.doctor.findings import Finding, error, warning
 from ops.settings.server import ARCHIVE, CLASSES, GOLDEN, LOGGING
 
@@ -19,7 +19,7 @@ CLASS_ROOTS = ("io", "org")
 
 
 def check_archive(root: Path) -> Iterator[Finding]:
-    """Verify signature, hash and layout of the archive; `ops/archive/verify_archive.py` hashes each file of it too."""
+    """Verify signature, hash and layout of the archive; `disaster-tweets verify` hashes each file of it too."""
     try:
         verify_archive(root / ARCHIVE, root / TRUSTED_KEYS, contents=False)
     except ArchiveRefusedError as refused:

@@ -65,7 +65,7 @@ def _against_the_server(
             yield warning(
                 f"{file}: {key}",
                 f"{gateway[key]}, and config.properties has {address.host}:{address.port}",
-                "the same; ops/rollout/commands.py switches without a change of this file",
+                "the same; disaster-tweets rollout switches without a change of this file",
                 "make them agree",
             )
     limit = values.get("max_request_size", MAX_REQUEST_BYTES)

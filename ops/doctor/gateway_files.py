@@ -17,8 +17,8 @@ from ops.doctor.findings import Finding, error, warning
 
 SOON = timedelta(days=14)
 OPEN_FILES = 16384  # worker_rlimit_nofile of deploy/gateway/nginx.conf.template
-NEW_CERTIFICATE = "bring one of your authority, or to try it: python ops/gateway/commands.py certificate"
-NEW_KEY = "python ops/gateway/commands.py key create NAME"
+NEW_CERTIFICATE = "bring one of your authority, or to try it: disaster-tweets gateway certificate"
+NEW_KEY = "disaster-tweets gateway key create NAME"
 
 
 def check_gateway_files(root: Path, file: Path | None = None) -> Iterator[Finding]:
@@ -88,7 +88,7 @@ def _certificate(path: Path, now: datetime, name: str = "certificate") -> Iterat
 
 
 def _renew(fix: str) -> str:
-    return f"{fix}; then python ops/gateway/commands.py reload"
+    return f"{fix}; then disaster-tweets gateway reload"
 
 
 def _private_key(path: Path, certificate: Path) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ops.doctor.findings import Finding, error, warning
-from ops.torchserve.java import LOWEST_JAVA, JavaError, find_java
+from ops.settings.server import Address
 from ops.torchserve.instance import (
     PID_FILE,
     belongs_to,
@@ -26,7 +26,7 @@ from ops.torchserve.instance import (
     is_torchserve,
     temporary_folder_owner,
 )
-from ops.settings.server import Address
+from ops.torchserve.java import LOWEST_JAVA, JavaError, find_java
 from ops.torchserve.temporary import LONGEST_SOCKET, SOCKET_PATH_LIMIT_BYTES
 
 PINS = Path("requirements/serve.txt")

@@ -164,7 +164,7 @@ def _doors(values: Mapping[str, str]) -> Iterator[Finding]:
 
     if is_on("enable_model_api"):
         found = "models may be registered over the wire"
-        mend = "set it to false; ops/rollout/commands.py changes models without it"
+        mend = "set it to false; disaster-tweets rollout changes models without it"
         if is_on("disable_token_authorization"):
             yield error(f"{FILE}: enable_model_api", f"{found} by every program, without a token", "false", mend)
         else:

@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops.environment.activation import add_private_folder
-from ops.torchserve.java import LOWEST_JAVA, JavaError, find_java, java_version, link_java
 from ops.environment.pip_install import InstallError, install, pip_environment
+from ops.paths import ROOT
+from ops.torchserve.java import LOWEST_JAVA, JavaError, find_java, java_version, link_java
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCK_DIR = ROOT / "requirements" / "lock"
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 EXPECTED = "3.10-3.12"
 # Each lock holds all packages of those before it.
 SETS = ("requirements", "train", "dev")
+PROJECTS = (".", "client")
 STAMPS = ".setup"
 MACHINES = ("x86_64", "amd64", "aarch64", "arm64")
 LOWEST_GLIBC = (2, 28)  # torch's wheels are manylinux_2_28
@@ -37,9 +38,9 @@ DESCRIBE = (
     "platform.python_implementation(), ' '.join(platform.libc_ver())]))"
 )
 EXAMPLE = """examples:
-  python3 ops/environment/setup_environment.py                 what exporting, serving and load-testing need
-  python3 ops/environment/setup_environment.py --set dev       the same and what training, tests and checks need
-  python3 ops/environment/setup_environment.py --torch-index URL   torch from another index, e.g. PyTorch's CPU-only one
+  python3 -m ops.environment.setup_environment                 what exporting, serving and load-testing need
+  python3 -m ops.environment.setup_environment --set dev       the same and what training, tests and checks need
+  python3 -m ops.environment.setup_environment --torch-index URL   torch from another index, e.g. PyTorch's CPU-only one
 """
 
 
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changed = make_venv(venv, options.python)
         changed |= install_set(venv, options.set)
         changed |= install_torch(venv, options.torch_index)
+        changed |= install_project(venv)
         changed |= provide_java(venv)
         changed |= add_private_folder(venv)
     except (SetupError, InstallError, JavaError) as error:
@@ -226,6 +228,22 @@ def install_torch(venv: Path, index: str) -> bool:
     if result.returncode:
         raise SetupError(f"{requirement} is installed and does not load: {result.stderr.strip().splitlines()[-1]}")
     _write_stamp(_stamp(venv, "torch"), requirement)
+    return True
+
+
+def install_project(venv: Path) -> bool:
+    """Install this project and its client in place, so that their packages and commands work from any folder."""
+    content = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in PROJECTS)
+    wanted = f"{ROOT} {hashlib.sha256(content).hexdigest()}"
+    if _read_stamp(_stamp(venv, "project")) == wanted:
+        return False
+    _stamp(venv, "project").unlink(missing_ok=True)
+    # The locked setuptools builds it: nothing is fetched.
+    arguments = ["--no-deps", "--no-build-isolation"]
+    for folder in PROJECTS:
+        arguments += ["--editable", str(ROOT / folder)]
+    install(venv / "bin" / "python", arguments, "this project, in place", _log(venv))
+    _write_stamp(_stamp(venv, "project"), wanted)
     return True
 
 

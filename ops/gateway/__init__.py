@@ -1,0 +1,1 @@
+"""nginx in front of TorchServe: TLS, API keys, limits, readiness."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import contextlib
 import http.client
@@ -24,9 +22,9 @@ from ops.gateway.config import render_config
 from ops.gateway.keys import KeysError, create_key, read_keys, revoke_key
 from ops.gateway.settings import DEFAULT_FILE, GatewaySettings, GatewaySettingsError, read_gateway_settings
 from ops.gateway.supervisor import NGINX_PID, NGINX_STOP_S, GatewayError, Supervisor, check_settings, find_nginx
+from ops.paths import ROOT
 from ops.settings.locks import LockedError, is_locked, locked
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORD = "gateway.json"
 LOCK = "lock"  # in the run folder; held as long as a gateway runs with it
 LOCK_WAIT_S = 1.0  # others only look at it
@@ -35,16 +33,16 @@ START_TIMEOUT_S = 30.0
 AS_ROOT = "it runs as root, and so does the part of nginx that reads the network; start it as an ordinary user"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to ask what listens everywhere
 EXAMPLE = """examples:
-  python ops/gateway/commands.py key create "control room" --days 90   the key is shown once
-  python ops/gateway/commands.py key list
-  python ops/gateway/commands.py key revoke 1a2b3c4d
-  python ops/gateway/commands.py certificate     a self-signed certificate, to try the gateway on this machine
-  python ops/gateway/commands.py start           in the background; run: in the foreground
-  python ops/gateway/commands.py status          exit status 0 when the server behind it answers right
-  python ops/gateway/commands.py reload          after a change of gateway.yaml or of the certificate
-  python ops/gateway/commands.py reopen          after the access log was moved away: it is made again
-  python ops/gateway/commands.py render          print the configuration for nginx
-  python ops/gateway/commands.py stop
+  disaster-tweets gateway key create "control room" --days 90   the key is shown once
+  disaster-tweets gateway key list
+  disaster-tweets gateway key revoke 1a2b3c4d
+  disaster-tweets gateway certificate     a self-signed certificate, to try the gateway on this machine
+  disaster-tweets gateway start           in the background; run: in the foreground
+  disaster-tweets gateway status          exit status 0 when the server behind it answers right
+  disaster-tweets gateway reload          after a change of gateway.yaml or of the certificate
+  disaster-tweets gateway reopen          after the access log was moved away: it is made again
+  disaster-tweets gateway render          print the configuration for nginx
+  disaster-tweets gateway stop
 """
 
 
@@ -133,12 +131,12 @@ def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
     if not settings.certificate.is_file():
         raise GatewayError(
             f"there is no certificate {settings.certificate}; put one there, or make one to try: "
-            "python ops/gateway/commands.py certificate"
+            "disaster-tweets gateway certificate"
         )
     read_keys(settings.keys_file)
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     console = settings.run_folder / CONSOLE
-    command = [sys.executable, __file__, "--settings", str(file), "--root", str(root), "run"]
+    command = [sys.executable, "-m", "ops.gateway.commands", "--settings", str(file), "--root", str(root), "run"]
     console.write_bytes(b"")
     with console.open("ab") as output:
         supervisor = subprocess.Popen(
@@ -155,7 +153,7 @@ def _start(settings: GatewaySettings, file: Path, root: Path) -> int:
     if os.geteuid() == 0:
         print(f"gateway: {AS_ROOT}", file=sys.stderr)
     host, port = settings.rest_address.host, settings.rest_address.port
-    print(f"gateway on https://{host}:{port} (pid {process.pid}); stop: python ops/gateway/commands.py stop")
+    print(f"gateway on https://{host}:{port} (pid {process.pid}); stop: disaster-tweets gateway stop")
     return 0
 
 
@@ -184,7 +182,7 @@ def _status(settings: GatewaySettings, file: Path, root: Path) -> int:
     try:
         status, body = _get(settings, "/ready")
     except (OSError, http.client.HTTPException) as error:
-        raise GatewayError(f"nobody answers ({error}); start it: python ops/gateway/commands.py start") from error
+        raise GatewayError(f"nobody answers ({error}); start it: disaster-tweets gateway start") from error
     print(body)
     return 0 if status == http.client.OK else 1
 
@@ -192,7 +190,7 @@ def _status(settings: GatewaySettings, file: Path, root: Path) -> int:
 def _reload(settings: GatewaySettings, file: Path, root: Path) -> int:
     running = _running(settings)
     if running is None:
-        raise GatewayError("no gateway runs; start it: python ops/gateway/commands.py start")
+        raise GatewayError("no gateway runs; start it: disaster-tweets gateway start")
     check_settings(settings, root)
     running.send_signal(signal.SIGHUP)
     print(f"told {running.pid} to read its settings again; requests that run are answered by the old ones")

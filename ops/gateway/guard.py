@@ -6,8 +6,6 @@ body; one that has is refused and its connection closed, so that nothing of it i
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import asyncio
 import contextlib
@@ -27,7 +25,7 @@ from ops.gateway.keys import KeyFile, KeysError, Verdict
 from ops.gateway.readiness import Prober, Readiness
 from ops.gateway.settings import GatewaySettings, GatewaySettingsError, read_gateway_settings
 
-EXAMPLE = "example:\n  python ops/gateway/guard.py --settings deploy/gateway/gateway.yaml --root ."
+EXAMPLE = "example:\n  python -m ops.gateway.guard --settings deploy/gateway/gateway.yaml --root ."
 RECOVER_POLL_S = 0.25
 MAX_WAITING = 512  # requests that wait for a server to come back; their bodies lie in nginx
 BEARER = "bearer "

@@ -133,7 +133,7 @@ def read_keys(file: Path) -> list[ApiKey]:
         entries = json.loads(file.read_text(encoding="utf-8"))
         keys = [ApiKey(**entry) for entry in entries if set(entry) <= known]
     except FileNotFoundError:
-        raise KeysError(f"no file of keys {file}; make a key: python ops/gateway/commands.py key create NAME") from None
+        raise KeysError(f"no file of keys {file}; make a key: disaster-tweets gateway key create NAME") from None
     except (OSError, ValueError, TypeError, AttributeError):
         raise KeysError(
             f"{file} is no list of keys; restore it from its backup, or remove it and make new keys"

@@ -14,7 +14,7 @@ import yaml
 
 from ops.settings.server import Address
 
-TARGET_FILE = "target.json"  # in the run folder; ops/rollout/commands.py writes it
+TARGET_FILE = "target.json"  # in the run folder; disaster-tweets rollout writes it
 TARGET_ADDRESSES = ("server_rest", "server_management", "server_grpc")
 DEFAULT_FILE = Path("deploy/gateway/gateway.yaml")
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
@@ -143,7 +143,7 @@ def read_gateway_settings(file: Path, root: Path) -> GatewaySettings:
 
 
 def _with_target(settings: GatewaySettings, root: Path) -> GatewaySettings:
-    """Return settings with the server to which ops/rollout/commands.py has switched; it wins over the settings file."""
+    """Return settings with the server to which disaster-tweets rollout has switched; it wins over the settings file."""
     path = settings.run_folder / TARGET_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -153,8 +153,8 @@ def _with_target(settings: GatewaySettings, root: Path) -> GatewaySettings:
         return settings
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise GatewaySettingsError(
-            f"{path} names no server ({error}); expected what ops/rollout/commands.py writes; remove it to take the server "
-            "of the settings file"
+            f"{path} names no server ({error}); expected what disaster-tweets rollout writes; remove it to take the "
+            "server of the settings file"
         ) from None
     return replace(settings, server_rest=rest, server_management=management, server_grpc=grpc, golden_file=golden_file)
 

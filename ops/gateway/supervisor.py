@@ -164,7 +164,7 @@ class Supervisor:
         accepted.accept(settings, self._root)
         self._take_signals()
         settings.guard_socket.unlink(missing_ok=True)
-        guard = [sys.executable, str(Path(__file__).with_name("gateway_guard.py"))]
+        guard = [sys.executable, "-m", "ops.gateway.guard"]
         guard += ["--settings", str(accepted.settings), "--root", str(self._root)]
         commands = {"guard": guard, "nginx": [find_nginx(), "-p", str(self._run_folder), "-c", str(accepted.config)]}
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import contextlib
 import json
@@ -23,13 +21,13 @@ from ops.images.build import Builder, BuildError, Image
 from ops.images.engine import COMPOSE, INSPECTION, TARGETS, TWEET, ImageError, judge_inside, make_secrets
 from ops.images.file import read_dockerfile
 from ops.images.run import STOP_S, Container, network, running
+from ops.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("debootstrap", "unshare", "nsenter", "setpriv", "mount", "ip")
 EXAMPLE = """examples:
-  python ops/images/image.py build      docker or podman where one answers, else the stand-in
-  python ops/images/image.py check      build, run both images, ask a tweet through TLS with a key (else as root)
-  python ops/images/image.py build --signing-key ~/signing.pem
+  disaster-tweets image build      docker or podman where one answers, else the stand-in
+  disaster-tweets image check      build, run both images, ask a tweet through TLS with a key (else as root)
+  disaster-tweets image build --signing-key ~/signing.pem
 """
 # Runs in the network of the containers, where nothing of this machine is reached.
 ASK = """

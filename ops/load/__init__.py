@@ -1,0 +1,1 @@
+"""Long mixed traffic, and the page of what was tried."""

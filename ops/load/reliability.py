@@ -3,13 +3,11 @@
 No figure is typed by hand: a run writes its JSON (`make fuzz chaos soak RELIABILITY_DIR=docs/reliability`), this
 writes the page. A subject without a file is said to be missing.
 
-    python ops/load/reliability.py
-    python ops/load/reliability.py --check      exit status 1 when the page is not what the files say
+    python -m ops.load.reliability
+    python -m ops.load.reliability --check      exit status 1 when the page is not what the files say
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import json
@@ -18,12 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from ops.paths import ROOT
+
 RECORDS = Path("docs/reliability")
 PAGE = Path("docs/reliability.md")
 HEAD = """# What it withstands
 
-Written by `python ops/load/reliability.py` from the files in [reliability/](reliability/), which the runs named
+Written by `python -m ops.load.reliability` from the files in [reliability/](reliability/), which the runs named
 below wrote. "Lost": a tweet that the client, trying again until its deadline, got no answer for. "Wrong": an answer
 that differs from the one given when nothing was broken. "Misplaced": an answer that belongs to another tweet, or comes
 twice. What it takes to run this and what each error means: [operations.md](operations.md).
@@ -258,7 +257,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         if target.is_file() and target.read_text(encoding="utf-8") == text:
             return 0
         print(
-            f"reliability: {PAGE} is not what {RECORDS}/ says; run: python ops/load/reliability.py",
+            f"reliability: {PAGE} is not what {RECORDS}/ says; run: python -m ops.load.reliability",
             file=sys.stderr,
         )
         return 1

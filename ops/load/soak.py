@@ -4,16 +4,14 @@ First the capacity is measured (as many requests as answers come, for a few seco
 rate, mixed as people mix them: single tweets, lists, lines, KServe v1, Open Inference v2, gRPC, bad input. Latency
 counts from the moment at which a request was due, so that a server that stalls cannot hide behind its own stall.
 
-    python ops/load/soak.py --minutes 30
-    python ops/load/soak.py --minutes 5 --share 0.5 --out reports/soak.json
+    disaster-tweets soak --minutes 30
+    disaster-tweets soak --minutes 5 --share 0.5 --out reports/soak.json
 
 Ends with 1 when an answer was wrong or missing, when memory, open files or latency grew beyond the limits, or when the
 run ended early: the server died, or Ctrl-C. The figures until then are told all the same.
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import contextlib
@@ -32,8 +30,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from ops.torchserve.instance import holder
 from ops.load.traffic import Tally, Target, Traffic, TrafficError
+from ops.torchserve.instance import holder
 
 MEGABYTE = 1_000_000
 

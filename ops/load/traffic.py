@@ -8,25 +8,19 @@ import itertools
 import json
 import queue
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from disaster_tweets_client import GrpcClient
 from ops.load.latency import Latencies
+from ops.paths import ROOT
 
-CLIENT_SOURCE = Path(__file__).resolve().parent.parent / "client" / "src"
-if CLIENT_SOURCE.is_dir():  # the checkout's own client first, so that it needs no installing and none can be stale
-    sys.path.insert(0, str(CLIENT_SOURCE))
-
-from disaster_tweets_client import GrpcClient  # noqa: E402 (after the path)
-
-TWEETS_PATH = Path(__file__).resolve().with_name("loadtest_tweets.txt")
+TWEETS_PATH = ROOT / "scripts" / "loadtest_tweets.txt"
 LABELS = ("disaster", "not_disaster")
 THREADS = 24
 THREAD_NAME = "soak request"

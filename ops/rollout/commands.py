@@ -5,8 +5,6 @@ Each archive gets a TorchServe of its own; the gateway is pointed to it when it 
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import http.client
 import json
 import signal
@@ -19,18 +17,18 @@ from typing import NoReturn
 
 import psutil
 
-from ops.archive.signature import verify_archive
 from ops.archive.contents import ArchiveRefusedError
-from ops.torchserve.golden import WrongAnswersError, ask, check_golden
-from ops.torchserve.java import JavaError
-from ops.rollout.switch import Gateway, GatewaySwitchError, GatewayUnsettledError, Target, wait_until_idle
+from ops.archive.signature import verify_archive
 from ops.rollout.options import Options, read_options
 from ops.rollout.record import Change, Place, Record, RolloutError, read_record, write_record
 from ops.rollout.shadow import compare, read_sample
 from ops.rollout.slots import NAMES, SLOTS, Slot, fill_slot, slot_of
+from ops.rollout.switch import Gateway, GatewaySwitchError, GatewayUnsettledError, Target, wait_until_idle
 from ops.settings.locks import LockedError, locked
-from ops.torchserve.instance import ServerError, holder
 from ops.settings.server import ARCHIVE, SettingsError, read_settings, require_own_protocol
+from ops.torchserve.golden import WrongAnswersError, ask, check_golden
+from ops.torchserve.instance import ServerError, holder
+from ops.torchserve.java import JavaError
 
 LOCK = Path(".run/rollout.lock")
 NOT_FREED = 3  # exit status
@@ -255,7 +253,7 @@ class Rollout:
         for name in NAMES:
             if name not in kept and not self._serves(self._slot(name)):
                 return name
-        raise RolloutError(f"each of the slots {', '.join(NAMES)} is needed; see: python ops/rollout/commands.py status")
+        raise RolloutError(f"each of the slots {', '.join(NAMES)} is needed; see: disaster-tweets rollout status")
 
     def _serves(self, slot: Slot) -> bool:
         """Tell whether the gateway's settings name the server of a slot, however they write its address."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.archive.signature import TRUSTED_KEYS
+from ops.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
 GATEWAY_SETTINGS = Path("deploy/gateway/gateway.yaml")
 SAMPLE = Path("scripts/loadtest_tweets.txt")
@@ -20,12 +20,12 @@ Each archive gets a TorchServe of its own; the gateway is pointed to it when it 
 Exit status: 0 done, 1 refused or rolled back, 3 done and the old server could not be stopped, 130 interrupted.
 """
 EXAMPLE = """examples:
-  python ops/rollout/commands.py promote incoming/tweets.mar
-  python ops/rollout/commands.py promote incoming/tweets.mar --shadow yesterday.txt --max-disagreement 0.02
-  python ops/rollout/commands.py rollback       to the model before; again: forward to the one that was left
-  python ops/rollout/commands.py status
-  python ops/rollout/commands.py start          the server that the gateway names, after a reboot or a stop
-  python ops/rollout/commands.py stop           all servers that rollouts started here
+  disaster-tweets rollout promote incoming/tweets.mar
+  disaster-tweets rollout promote incoming/tweets.mar --shadow yesterday.txt --max-disagreement 0.02
+  disaster-tweets rollout rollback       to the model before; again: forward to the one that was left
+  disaster-tweets rollout status
+  disaster-tweets rollout start          the server that the gateway names, after a reboot or a stop
+  disaster-tweets rollout stop           all servers that rollouts started here
 """
 
 

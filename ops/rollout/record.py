@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ops.gateway.settings import TARGET_ADDRESSES
-from ops.rollout.switch import Target
 from ops.rollout.slots import NAMES
+from ops.rollout.switch import Target
 from ops.settings.locks import write_whole
 
 STATE = Path(".run/rollout.json")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.torchserve.golden import MODEL, WrongAnswersError, ask
 from ops.settings.server import Address
+from ops.torchserve.golden import MODEL, WrongAnswersError, ask
 
 ITEMS_A_REQUEST = 200
 TIMEOUT_S = 120.0

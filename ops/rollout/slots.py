@@ -1,7 +1,7 @@
 """A slot: a folder with one verified archive and the TorchServe that serves it, beside others.
 
 Two TorchServes clash over five ports, a temporary folder and the logs below the working directory; a slot has its own.
-Each slot's server runs under ops/torchserve/supervisor.py, which starts it again when it dies.
+Each slot's server runs under disaster-tweets supervise, which starts it again when it dies.
 """
 
 from __future__ import annotations
@@ -17,17 +17,6 @@ from pathlib import Path
 import psutil
 
 from ops.archive.signature import TRUSTED_KEYS, Verified, verify_archive
-from ops.torchserve.golden import loaded_workers
-from ops.torchserve.instance import (
-    SUPERVISE,
-    ServerError,
-    is_free,
-    server_environment,
-    servers_of,
-    stop,
-    stop_supervisors,
-    supervisors_of,
-)
 from ops.settings.server import (
     ARCHIVE,
     CLASSES,
@@ -40,6 +29,17 @@ from ops.settings.server import (
     Settings,
     SettingsError,
     read_settings,
+)
+from ops.torchserve.golden import loaded_workers
+from ops.torchserve.instance import (
+    SUPERVISOR,
+    ServerError,
+    is_free,
+    server_environment,
+    servers_of,
+    stop,
+    stop_supervisors,
+    supervisors_of,
 )
 from ops.torchserve.temporary import make_private_folder, remove_private_folder
 
@@ -125,7 +125,7 @@ class Slot:
         make_private_folder(self.folder)  # fails here, where the reason is seen
         with (self.folder / CONSOLE).open("wb") as console:
             return subprocess.Popen(
-                [str(bin_dir / "python"), str(Path(__file__).with_name(SUPERVISE)), "--folder", str(self.folder)],
+                [str(bin_dir / "python"), "-m", SUPERVISOR, "--folder", str(self.folder)],
                 cwd=self.folder,
                 env=server_environment(os.environ, bin_dir),
                 stdin=subprocess.DEVNULL,
@@ -176,9 +176,7 @@ def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: I
     if archive.resolve().is_relative_to(slot.folder):
         raise SettingsError(f"{archive} is in the slot that would be replaced; copy it to another folder first")
     if slot.process is not None or slot.supervisors:
-        raise ServerError(
-            f"a server runs from {slot.folder}; it is not replaced; see: python ops/rollout/commands.py status"
-        )
+        raise ServerError(f"a server runs from {slot.folder}; it is not replaced; see: disaster-tweets rollout status")
     if slot.folder.exists():
         shutil.rmtree(slot.folder)
     store = slot.folder / ARCHIVE.parent

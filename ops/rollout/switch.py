@@ -29,7 +29,7 @@ from ops.gateway.settings import (
 from ops.settings.locks import write_whole
 from ops.settings.server import Address
 
-RECORD = "gateway.json"  # in the gateway's run folder; ops/gateway/commands.py writes it
+RECORD = "gateway.json"  # in the gateway's run folder; disaster-tweets gateway writes it
 RELOAD_TIMEOUT_S = 120
 POLL_S = 0.1
 
@@ -115,7 +115,7 @@ class Gateway:
         """
         before, old = self._override(), self._workers()
         if not old:
-            raise GatewaySwitchError("no gateway runs with these settings; start it: python ops/gateway/commands.py start")
+            raise GatewaySwitchError("no gateway runs with these settings; start it: disaster-tweets gateway start")
         has_reloaded = False
         try:
             self._write(json.dumps(asdict(target), indent=1) + "\n")
@@ -172,7 +172,7 @@ class Gateway:
             write_whole(self._run_folder / TARGET_FILE, text)
 
     def _reload(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("gateway.py"))]
+        command = [sys.executable, "-m", "ops.gateway.commands"]
         command += ["--settings", str(self._file), "--root", str(self._root), "reload"]
         try:
             result = subprocess.run(

@@ -1,0 +1,1 @@
+"""What is served: locks, bill of materials, known vulnerabilities."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import json
 import subprocess
@@ -15,14 +13,15 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from ops.paths import ROOT
+
 LOCK = Path("requirements/lock/serve.txt")
 RISKS = Path("docs/accepted_risks.yaml")
 TIMEOUT_S = 600
 OFFLINE = 2
 EXAMPLE = """examples:
-  python ops/supply_chain/audit.py                 exit status 0 nothing new, 1 a hole that nobody accepted, 2 no data reached
-  python ops/supply_chain/audit.py --service osv
+  python -m ops.supply_chain.audit        exit status 0 nothing new, 1 a vulnerability not accepted yet, 2 no data
+  python -m ops.supply_chain.audit --service osv
 """
 
 

@@ -5,8 +5,6 @@ torch and its CUDA libraries stay out, so that a machine's own CPU build of torc
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import subprocess
 import sys
@@ -14,7 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from ops.paths import ROOT
+
 LOCK_DIR = Path("requirements/lock")
 LOWEST_PYTHON = "3.10"
 # Lock file -> direct requirements it resolves. The first holds all others and is their constraint, so that a package
@@ -29,8 +28,8 @@ LOCKS = {
 # Never true: takes a package, and what only it needs, out of the resolution.
 LEFT_OUT = ('torch ; python_version < "0"', 'sentence-transformers ; python_version < "0"')
 EXAMPLE = """examples:
-  python ops/supply_chain/locks.py              lock again after a changed pin, keeping all other versions
-  python ops/supply_chain/locks.py --upgrade    take the newest versions of everything that is not pinned directly
+  python -m ops.supply_chain.locks              lock again after a changed pin, keeping all other versions
+  python -m ops.supply_chain.locks --upgrade    take the newest versions of everything that is not pinned directly
 """
 
 

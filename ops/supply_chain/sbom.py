@@ -6,8 +6,6 @@ give the same bytes.
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import json
 import re
@@ -19,7 +17,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from ops.paths import ROOT
+
 LOCK = Path("requirements/lock/serve.txt")
 PINS = Path("requirements/serve.txt")
 RISKS = Path("docs/accepted_risks.yaml")
@@ -42,7 +41,7 @@ MAVEN = {
     "testng": "org.testng/testng",
 }
 EXAMPLE = """example:
-  python ops/supply_chain/sbom.py --out build/sbom.cdx.json      after `make archive`
+  python -m ops.supply_chain.sbom --out build/sbom.cdx.json      after `make archive`
 """
 
 

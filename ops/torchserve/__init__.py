@@ -1,0 +1,1 @@
+"""A TorchServe of one folder: start, watch, stop, ask for golden answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -15,15 +16,15 @@ from pathlib import Path
 
 import psutil
 
-from ops.torchserve.java import find_java
 from ops.settings.locks import write_whole
 from ops.settings.server import OPEN_INFERENCE, Address
+from ops.torchserve.java import find_java
 from ops.torchserve.temporary import ServerError as ServerError  # others import it from here
 from ops.torchserve.temporary import make_private_folder, remove_private_folder, with_private_folder
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 PID_FILE = ".model_server.pid"  # in the temporary folder. Source: TorchServe 0.12, ts/model_server.py
-SUPERVISE = "supervise.py"
+SUPERVISOR = "ops.torchserve.supervisor"
 RECORD = Path(".run/server.json")
 CONSOLE = Path(".run/console.log")
 START_LOCK = Path(".run/serve.lock")
@@ -87,8 +88,11 @@ def _is_supervisor(command: Sequence[str]) -> bool:
     """Tell whether a command is Python with our program; an editor that has its file open is none."""
     if not command or not Path(command[0]).name.startswith("python"):
         return False
-    program = next((word for word in command[1:] if not word.startswith("-")), "")
-    return Path(program).name == SUPERVISE
+    return ["-m", SUPERVISOR] in (list(pair) for pair in itertools.pairwise(command)) or _is_console_script(command)
+
+
+def _is_console_script(command: Sequence[str]) -> bool:
+    return len(command) > 2 and Path(command[1]).name == "disaster-tweets" and command[2] == "supervise"
 
 
 def stop_supervisors(root: Path) -> list[psutil.Process]:

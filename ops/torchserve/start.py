@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
-
 import argparse
 import http.client
 import os
@@ -18,10 +16,10 @@ import psutil
 
 from ops.doctor.commands import examine
 from ops.doctor.findings import ERROR
-from ops.torchserve.golden import WrongAnswersError, ask_as_curl, check_golden, is_loaded, loaded_workers
-from ops.torchserve.java import JavaError
+from ops.paths import ROOT
 from ops.settings.locks import LockedError, locked
-from ops.torchserve.logs import StartLog
+from ops.settings.server import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
+from ops.torchserve.golden import WrongAnswersError, ask_as_curl, check_golden, is_loaded, loaded_workers
 from ops.torchserve.instance import (
     CONSOLE,
     START_LOCK,
@@ -39,18 +37,18 @@ from ops.torchserve.instance import (
     supervisors_of,
     temporary_folder_owner,
 )
-from ops.settings.server import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
+from ops.torchserve.java import JavaError
+from ops.torchserve.logs import StartLog
 from ops.torchserve.temporary import remove_private_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN_DIR = Path(sys.executable).parent
 EXAMPLE_TWEET = "Wildfire jumps the highway near Redding, families being evacuated"
 POLL_S = 0.2
 REFUSED_AFTER_S = 2.0  # a load error is followed by others that it causes; the model log is complete by then
 EXAMPLE = """examples:
-  python ops/torchserve/start.py start     start, or say that the right server runs already
-  python ops/torchserve/start.py status    exit status 0 when a server started here answers its golden tweets right
-  python ops/torchserve/start.py stop
+  disaster-tweets serve     start, or say that the right server runs already
+  disaster-tweets status    exit status 0 when a server started here answers its golden tweets right
+  disaster-tweets stop
 """
 
 
@@ -135,7 +133,7 @@ def _require_health(root: Path, bin_dir: Path) -> None:
         print(finding.line(), file=sys.stderr)
     errors = sum(finding.severity == ERROR for finding in findings)
     if errors:
-        raise ServerError(f"{errors} errors, see above; nothing was started. Look again: python ops/doctor/commands.py")
+        raise ServerError(f"{errors} errors, see above; nothing was started. Look again: disaster-tweets doctor")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

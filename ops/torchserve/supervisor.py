@@ -4,8 +4,8 @@ TorchServe restarts a lost worker, and nobody restarts TorchServe: its launcher 
 Java process was killed, and a SIGTERM to the launcher leaves Java behind. This program is the missing parent. In a
 container it is the child of the init; by hand it takes the place of `torchserve --start`:
 
-    python ops/torchserve/supervisor.py
-    python ops/torchserve/supervisor.py --max-restarts 10 --window-s 600
+    disaster-tweets supervise
+    disaster-tweets supervise --max-restarts 10 --window-s 600
 
 Before every start, the first and each later one, model_store/tweets.mar must be what a key in .keys/trusted signed, and
 the doctor must find no error.
@@ -15,8 +15,6 @@ when the start is refused or the server died too often: a container then ends, w
 """
 
 from __future__ import annotations
-
-from ops import in_environment  # noqa: F401 (first: it explains what is missing)
 
 import argparse
 import contextlib
@@ -32,18 +30,25 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 
-from ops.archive.signature import TRUSTED_KEYS, Verified, verify_archive
 from ops.archive.contents import ArchiveRefusedError
+from ops.archive.signature import TRUSTED_KEYS, Verified, verify_archive
 from ops.doctor.commands import examine
 from ops.doctor.findings import ERROR
-from ops.torchserve.golden import is_loaded
-from ops.torchserve.java import JavaError
+from ops.paths import ROOT
 from ops.settings.locks import LockedError, locked
-from ops.torchserve.instance import KILL_TIMEOUT_S, START_COMMAND, ServerError, end_session, own_environment, require_room
 from ops.settings.server import ARCHIVE, SettingsError, read_settings, require_own_protocol
+from ops.torchserve.golden import is_loaded
+from ops.torchserve.instance import (
+    KILL_TIMEOUT_S,
+    START_COMMAND,
+    ServerError,
+    end_session,
+    own_environment,
+    require_room,
+)
+from ops.torchserve.java import JavaError
 from ops.torchserve.temporary import empty_private_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.2
 WATCH_EVERY_S = 5.0
 STOP_TIMEOUT_S = 20.0  # below the 30 s after which Kubernetes kills, and above Docker's 10 s: see docs/operations.md
@@ -193,7 +198,7 @@ def require_health(folder: Path, bin_dir: Path, environment: Mapping[str, str]) 
         say(finding.line())
     errors = sum(finding.severity == ERROR for finding in findings)
     if errors:
-        raise ServerError(f"{errors} errors, see above; look again: python ops/doctor/commands.py")
+        raise ServerError(f"{errors} errors, see above; look again: disaster-tweets doctor")
 
 
 def say(message: str) -> None:

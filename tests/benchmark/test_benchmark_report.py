@@ -145,5 +145,5 @@ def test_the_readme_says_what_the_committed_figures_say() -> None:
         assert with_section(readme, NOT_MEASURED) == readme
         return
     results = json.loads((COMMITTED / "benchmark.json").read_text(encoding="utf-8"))
-    assert with_section(readme, readme_section(results)) == readme, "run benchmark/run.py --readme"
+    assert with_section(readme, readme_section(results)) == readme, "run disaster-tweets benchmark --readme"
     assert (COMMITTED / "report.md").read_text(encoding="utf-8") == full_page(results)

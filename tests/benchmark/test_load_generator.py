@@ -14,11 +14,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
 from benchmark.servers.connections import _hpack_string, predictions_request
 from benchmark.servers.end_to_end import measure
 from benchmark.servers.load_generator import Load, Run, arrivals
+from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
 ANSWER = b'{"label":"disaster"}'
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmark.servers.profiles import Changes, with_properties
 from benchmark.tune import tune
 from benchmark.tune.candidates import NAMES, Candidate, present, stage
-from benchmark.servers.profiles import Changes, with_properties
 from benchmark.tune.yaml_values import with_values
 from tests.conftest import ROOT
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disaster_tweets_client import DisasterTweetsError, Prediction
-
 from tests.conftest import SCORE_STEP
 
 # Own-written; with a number each, so that no two requests are the same.

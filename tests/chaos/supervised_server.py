@@ -1,4 +1,4 @@
-"""A real TorchServe as the production image runs it: under ops/torchserve/supervisor.py, which starts it again."""
+"""A real TorchServe as the production image runs it: under disaster-tweets supervise, which starts it again."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ import psutil
 
 from export.signing import KEYS
 from ops.settings.server import ARCHIVE
-from tests.support.signed_archive import seal
 from tests.serving.torchserve_process import (
     ENVIRONMENT_KEPT,
-    REPOSITORY,
     Ports,
     ServerFailedError,
     TorchServeProcess,
     is_alive,
 )
+from tests.support.signed_archive import seal
 
-SUPERVISE = REPOSITORY / "scripts" / "supervise.py"
 PID_FILE = ".model_server.pid"
 
 
@@ -63,7 +61,7 @@ class SupervisedServer:
             golden.write_text("[]", encoding="utf-8")
         with (root / "console.log").open("ab") as console:
             supervisor = subprocess.Popen(
-                [sys.executable, str(SUPERVISE), "--folder", str(root), "--max-restarts", "20"],
+                [sys.executable, "-m", "ops.torchserve.supervisor", "--folder", str(root), "--max-restarts", "20"],
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,

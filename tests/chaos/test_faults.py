@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from disaster_tweets_client import GrpcClient, RestClient
 
+from disaster_tweets_client import GrpcClient, RestClient
 from tests.chaos.faults import FAULTS, Fault, small_disk
 from tests.chaos.recorded import PATIENCE_S, RESPONSE_TIMEOUT_S, SETTINGS, TWEETS_AFTER, TWEETS_BEFORE, Recorded, judge
 from tests.chaos.stream import Stream

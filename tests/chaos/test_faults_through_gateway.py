@@ -14,8 +14,8 @@ from functools import partial
 
 import grpc
 import pytest
-from disaster_tweets_client import GrpcClient, RestClient
 
+from disaster_tweets_client import GrpcClient, RestClient
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.recorded import (
     HEADER_TIMEOUT_S,

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from disaster_tweets_client import GrpcClient, RestClient
 
+from disaster_tweets_client import GrpcClient, RestClient
 from tests.client.stub_server import StubServer
 
 Client = RestClient | GrpcClient

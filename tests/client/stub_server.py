@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+
 from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
 MODEL_VERSION = "2026.01.01-stub"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from disaster_tweets_client import DisasterTweetsError, GrpcClient, InvalidArgumentError, RestClient
 
 KEY = "a-key-of-the-tests"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from disaster_tweets_client import (
     DeadlineExceededError,
     DisasterTweetsError,
@@ -19,7 +20,6 @@ from disaster_tweets_client import (
     UnexpectedAnswerError,
     chunking,
 )
-
 from tests.client.conftest import Client
 from tests.client.stub_server import MODEL_VERSION, Scripted, StubServer, prediction
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from disaster_tweets_client import ItemError, chunking
-from disaster_tweets_client.chunking import Chunk, cut
 from hypothesis import given
 from hypothesis import strategies as st
+
+from disaster_tweets_client import ItemError, chunking
+from disaster_tweets_client.chunking import Chunk, cut
 
 
 @given(texts=st.lists(st.text(max_size=60), max_size=40), max_items=st.integers(1, 9), max_bytes=st.integers(20, 200))

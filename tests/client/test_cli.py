@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from disaster_tweets_client import cli
 
+from disaster_tweets_client import cli
 from tests.client.conftest import free_port
 from tests.client.stub_server import Scripted, StubServer, prediction
 
@@ -152,7 +152,7 @@ def test_run_when_interrupted_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_command_with_help_shows_an_example() -> None:
     run = run_command(["--help"])
     assert run.returncode == 0
-    assert b'disaster-tweets "Wildfire jumps the highway' in run.stdout
+    assert b'disaster-tweets-client "Wildfire jumps the highway' in run.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from disaster_tweets_client import DisasterTweetsError, GrpcClient, Prediction, RequestError, ServerUnavailableError
 from disaster_tweets_client.stubs import inference_pb2_grpc
-
 from tests.client.conftest import free_port
 from tests.client.stub_server import Scripted, StubServer, _Servicer, prediction
 

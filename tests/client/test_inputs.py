@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from disaster_tweets_client import InvalidArgumentError, ItemError, Prediction
 from disaster_tweets_client.inputs import encode_tweet
-
 from tests.client.conftest import Client
 from tests.client.stub_server import StubServer
 

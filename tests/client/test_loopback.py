@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from disaster_tweets_client.loopback import is_loopback
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from requests.adapters import HTTPAdapter
+
 from disaster_tweets_client import (
     DisasterTweetsError,
     Prediction,
@@ -18,8 +20,6 @@ from disaster_tweets_client import (
     ServerUnavailableError,
     UnexpectedAnswerError,
 )
-from requests.adapters import HTTPAdapter
-
 from tests.client.conftest import free_port
 from tests.client.stub_server import Scripted, StubServer
 

@@ -6,10 +6,11 @@ import time
 from email.utils import formatdate
 
 import pytest
-from disaster_tweets_client import DeadlineExceededError, ServerUnavailableError, retry
-from disaster_tweets_client.retry import Deadline, TransientError, call_with_retries, parse_retry_after
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from disaster_tweets_client import DeadlineExceededError, ServerUnavailableError, retry
+from disaster_tweets_client.retry import Deadline, TransientError, call_with_retries, parse_retry_after
 
 
 class Attempts:

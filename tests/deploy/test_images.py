@@ -1,4 +1,4 @@
-"""Rules that the Dockerfile and compose.yaml keep, read from the files; `ops/images/image.py check` runs the images."""
+"""Rules of Dockerfile and compose.yaml, read from the files; `disaster-tweets image check` runs the images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,11 @@ def test_image_when_it_runs_then_unprivileged_under_an_init_with_a_true_health_c
 
 
 def test_server_when_it_starts_then_under_the_supervisor_which_gets_the_signals_itself() -> None:
-    assert STAGES["server"].words("CMD") == ["python", "ops/torchserve/supervisor.py"]  # no shell between it and the init
+    assert STAGES["server"].words("CMD") == [
+        "python",
+        "-m",
+        "ops.torchserve.supervisor",
+    ]  # no shell between it and the init
     assert STOP_TIMEOUT_S < STOP_S <= float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
 
 

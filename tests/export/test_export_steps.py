@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 import torch
 
-from ops.archive.signature import verify_archive
-from ops.archive.contents import ArchiveRefusedError
 from export import __main__ as command
 from export import archive as archive_module
 from export import build, verify
@@ -25,6 +23,8 @@ from export.archive import last_words, manifest_path
 from export.signing import TRUSTED, SigningError, is_signed
 from export.torchscript_file import save_torchscript
 from export.verify import VerifyError
+from ops.archive.contents import ArchiveRefusedError
+from ops.archive.signature import verify_archive
 from tests.support.signed_archive import FILES, write_zip
 
 

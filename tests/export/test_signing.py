@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ops.archive.signature import verify_archive
 from export import signing
 from export.signing import PRIVATE_KEY, SigningError, is_signed, prove, sign
+from ops.archive.signature import verify_archive
 from tests.support.signed_archive import public_key, seal, write_zip
 
 

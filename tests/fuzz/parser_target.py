@@ -3,18 +3,15 @@
 Whatever bytes come, under whatever content type: either items come out whose answer everybody can read as JSON, or an
 InvalidRequestError that says its code. Nothing else is raised, and nothing takes seconds.
 
-    python tests/fuzz/parser_target.py -atheris_runs=20000 CORPUS_FOLDER
+    python -m tests.fuzz.parser_target -atheris_runs=20000 CORPUS_FOLDER
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import atheris
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 with atheris.instrument_imports(include=["tweetclf"]):
     from tweetclf.classifier import Prediction

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 
 import grpc
 import pytest
-from disaster_tweets_client.stubs import inference_pb2
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from disaster_tweets_client.stubs import inference_pb2
 from tests.fuzz.drawn_requests import BODIES, LENGTHS, SEEDS, TEXTS
 from tests.fuzz.http_exchange import PATIENCE_S, exchange
 from tests.fuzz.neighbours import Neighbours

@@ -16,7 +16,6 @@ from tests.fuzz.drawn_requests import GOOD_BODIES, RAW_VALUES, SCRAPS
 from tests.run_record import write_record
 
 NUM_RUNS = int(os.environ.get("FUZZ_PARSER_RUNS", "15000"))
-TARGET = Path(__file__).with_name("parser_target.py")
 MAX_BYTES = 4096
 SLOWEST_INPUT_S = 25  # libFuzzer calls more than that a hang; milliseconds are usual, and machines are busy
 FORM = b'--xyz\r\nContent-Disposition: form-data; name="text"\r\n\r\nDam breaks\r\n--xyz--\r\n'
@@ -43,7 +42,8 @@ def test_reading_a_request_breaks_no_promise_whatever_the_bytes(tmp_path: Path) 
     (tmp_path / "tokens").write_text("".join(f'"{token.replace(chr(34), chr(92) + chr(34))}"\n' for token in TOKENS))
     command = [
         sys.executable,
-        str(TARGET),
+        "-m",
+        "tests.fuzz.parser_target",
         f"-atheris_runs={NUM_RUNS}",
         f"-max_len={MAX_BYTES}",
         "-seed=1",

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "handler"))
 
 from tests.fuzz.worst_shapes import MAX_BODY_BYTES, SHAPES, WorstShape
 
@@ -82,7 +79,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="a bundle's folder, for the real model")
     parser.add_argument("names", nargs="*", help="shapes to measure; all by default")
     options = parser.parse_args()
-    from tweets_handler import TweetsHandler
+    from handler.tweets_handler import TweetsHandler
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tweets_handler import TweetsHandler
+
+from handler.tweets_handler import TweetsHandler
 
 
 class FakeContext:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tweets_handler import TweetsHandler
 
+from handler.tweets_handler import TweetsHandler
 from tests.handler.conftest import FakeContext
 from tweetclf.errors import BundleError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tweets_handler import CACHE_COUNTERS, TweetsHandler
 
+from handler.tweets_handler import CACHE_COUNTERS, TweetsHandler
 from tests.handler.conftest import FakeContext
 
 

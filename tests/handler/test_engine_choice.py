@@ -6,8 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tweets_handler import TweetsHandler
-
+from handler.tweets_handler import TweetsHandler
 from tests.handler.conftest import FakeContext
 from tweetclf.bundle import Bundle
 

@@ -56,7 +56,7 @@ import ts.model_service_worker
 from clean_replay import ReplayContext
 from ts.protocol.otf_message_handler import create_predict_response
 from ts.utils.util import list_classes_from_module
-import tweets_handler
+from handler import tweets_handler
 
 list_classes_from_module(tweets_handler)  # as TorchServe looks for the handler's class
 context = ReplayContext(pathlib.Path({str(archive_dir)!r}), {{"handler": {{"engine": "openvino", "torch_threads": 1}}}})

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-import tweets_handler
-from tweets_handler import TweetsHandler
 
+from handler import tweets_handler
+from handler.tweets_handler import TweetsHandler
 from tests.conftest import ROOT
 from tests.handler.conftest import FakeContext
 from tweetclf.errors import BundleError, InvalidRequestError
@@ -151,7 +151,7 @@ def test_handle_without_deadlines_gives_one_bound_that_began_before_reading(
 ) -> None:
     begun = time.monotonic()
     clock = iter([begun])
-    monkeypatch.setattr("tweets_handler.time.monotonic", lambda: next(clock, begun + 1))
+    monkeypatch.setattr("handler.tweets_handler.time.monotonic", lambda: next(clock, begun + 1))
     answers(handler, context, b"fire", b"flood")
     assert recorded.bounds == [begun + handler._config.batch_seconds]
 
@@ -161,9 +161,9 @@ def test_handle_when_the_time_is_over_reads_no_further_body(
 ) -> None:
     begun = time.monotonic()
     clock = iter([begun, begun])
-    monkeypatch.setattr("tweets_handler.time.monotonic", lambda: next(clock, begun + 10_000))
+    monkeypatch.setattr("handler.tweets_handler.time.monotonic", lambda: next(clock, begun + 10_000))
     monkeypatch.setattr(
-        "tweets_handler.parse_request", lambda *_: pytest.fail("was read") if context.statuses else request
+        "handler.tweets_handler.parse_request", lambda *_: pytest.fail("was read") if context.statuses else request
     )
     request = TweetRequest(Shape.MANY, [])
     first, late = answers(handler, context, b"[]", b"flood")

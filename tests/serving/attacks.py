@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 
+from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 from ops.archive import contents as archive_zip
 from tests.serving.settings_server import ask, request_bytes, send_raw
 from tests.serving.torchserve_process import TorchServeProcess, get_json

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.signed_archive import seal
 from tests.serving.canned_handler import RULE_FILE, answer
+from tests.support.signed_archive import seal
 
 MODEL_CONFIG = (
     "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 8\nmaxBatchDelay: 1\nresponseTimeout: 60\nstartupTimeout: 120\n"

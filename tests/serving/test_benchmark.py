@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmark.engines.tweets import read_tweets
 from benchmark.servers.end_to_end import Bodies, Case, closed_loop, open_loop, summarise
 from benchmark.servers.profiles import Ports, Profile
 from benchmark.servers.server import Server
-from benchmark.engines.tweets import read_tweets
 from tests.serving.torchserve_process import TorchServeProcess
 
 pytestmark = pytest.mark.serving

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from disaster_tweets_client import GrpcClient, ItemError, Prediction, RequestError, RestClient
 
+from disaster_tweets_client import GrpcClient, ItemError, Prediction, RequestError, RestClient
 from tests.conftest import ROOT, SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 
 from benchmark.servers.connections import PING, GrpcConnection
+from disaster_tweets_client.stubs import inference_pb2, management_pb2, management_pb2_grpc
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root
 from tests.serving.waiting_handler import FOLDER_FILE, GO, WAITS, wait_for
 

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 import requests
-from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 
+from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
 from tests.conftest import ROOT, SCORE_STEP
 from tests.serving.torchserve_process import TorchServeProcess, get_json
 

@@ -42,7 +42,7 @@ def test_promote_bad_promotes_and_rollback_when_under_load_then_every_request_is
         def rollout(command: str, *words: str) -> subprocess.CompletedProcess[str]:
             options = ["--root", str(root), "--settings", str(gateway.file), "--trusted-keys", str(keys / "trusted")]
             options += ["--shadow", str(sample), "--watch-s", "1", "--start-timeout-s", "300", "--drain-s", "120"]
-            program = [sys.executable, str(ROOT / "scripts" / "rollout.py"), *options]
+            program = [sys.executable, "-m", "ops.rollout.commands", *options]
             program += [word for word in words if word.startswith("--")]
             program += [command, *(word for word in words if not word.startswith("--"))]
             return subprocess.run(program, capture_output=True, text=True, timeout=600)

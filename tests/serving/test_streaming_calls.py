@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from disaster_tweets_client.stubs import inference_pb2
 
+from disaster_tweets_client.stubs import inference_pb2
 from tests.serving.torchserve_process import TorchServeProcess, get_json
 
 pytestmark = pytest.mark.serving

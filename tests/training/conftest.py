@@ -20,8 +20,8 @@ from tests.conftest import ROOT
 from tests.tiny_model import tiny_tokenizer
 from tests.training.file_server import FileServer
 from training.data.datamodule import read_table
-from training.make_dataset import make_dataset
 from training.learning.settings import Settings, read_settings
+from training.make_dataset import make_dataset
 
 HERE = Path(__file__).parent
 # Lightning 2.6 with torch 2.13, and torchmetrics' import of pkg_resources' successor: not ours to mend.

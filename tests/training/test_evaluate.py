@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import answer_sources, evaluate
+from training import evaluate
+from training.evaluation import answer_sources
 from training.evaluation.answer_sources import Answers
 from training.evaluation.evaluation_report import Scored, decision_report
 from training.learning.settings import Settings

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import PLACES, kaggle_rows, write_csv
-from training import answer_sources, behaviour, evaluate, generalisation, seeds
-from training.make_dataset import make_dataset
+from training import evaluate
+from training.evaluation import answer_sources, behaviour
+from training.experiments import generalisation, seeds
 from training.learning.settings import Settings
+from training.make_dataset import make_dataset
 from training.train import train
 
 TINY = ("data=kaggle", "data.batch_size=8", "data.max_tokens=64", "data.dev_share=0.3", "data.calibration_share=0.3")

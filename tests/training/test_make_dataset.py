@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 from tests.training.conftest import kaggle_rows, write_csv
 from training.data.data_lock import lock_entries
 from training.data.download import CRISISLEX_FILES
-from training.errors import DatasetError
-from training.make_dataset import COLUMNS, TIE, check_prepared, main, make_dataset
 from training.data.raw_tables import read_folder
 from training.data.splits import to_learn_from
+from training.errors import DatasetError
+from training.make_dataset import COLUMNS, TIE, check_prepared, main, make_dataset
 from tweetclf.text import normalise
 
 

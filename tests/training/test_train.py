@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 from training.errors import TrainingError
-from training.model.model import load_merged
 from training.learning.settings import Settings
+from training.model.model import load_merged
 from training.train import train
 
 MakeSettings = Callable[..., Settings]

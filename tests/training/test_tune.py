@@ -24,10 +24,10 @@ from omegaconf import OmegaConf
 
 from tests.conftest import ROOT
 from training.errors import TrainingError
+from training.learning.settings import read_group, read_settings
 from training.search.search import PruneOnDev, Search, SearchSettings
 from training.search.search_report import search_figures
 from training.search.search_space import read_space
-from training.learning.settings import read_group, read_settings
 from training.tune import tune
 
 CONFIGS = ROOT / "training" / "configs"

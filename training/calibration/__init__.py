@@ -1,0 +1,1 @@
+"""From logits to a calibrated score, and to thresholds with a bounded error."""

@@ -1,0 +1,1 @@
+"""From raw files to batches: download, checks, duplicates, divisions."""

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.errors import DatasetError
 from training.data.raw_tables import RawTable
 from training.data.whole_files import written_whole
+from training.errors import DatasetError
 from tweetclf.bundle import sha256_of
 
 LOCK_FILE = "data.lock.json"

@@ -15,10 +15,8 @@ import pandas as pd
 from training.data.batches import BucketedBatches
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.data.encoding import TweetEncoder
-from training.errors import DatasetError
 from training.data.exclusions import without_excluded
 from training.data.labels import KAGGLE, T6, T26
-from training.make_dataset import COLUMNS, TABLE_FILE, check_prepared
 from training.data.soft_targets import crowd_shares, soft_targets
 from training.data.splits import (
     CALIBRATION,
@@ -31,6 +29,8 @@ from training.data.splits import (
     to_learn_from,
     training_mixture,
 )
+from training.errors import DatasetError
+from training.make_dataset import COLUMNS, TABLE_FILE, check_prepared
 
 EVALUATION_BATCH = 64
 DEV_DISTINCT = "dev_distinct"

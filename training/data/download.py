@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.errors import DatasetError
 from training.data.resumable_fetch import READ_ONLY, fetch
 from training.data.whole_files import written_whole
+from training.errors import DatasetError
 
 KAGGLE_COMPETITION = "nlp-getting-started"
 KAGGLE_FILES = ("train.csv", "test.csv")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from training.errors import DatasetError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def without_excluded(rows: pd.DataFrame, path: str) -> pd.DataFrame:
@@ -17,8 +17,8 @@ def without_excluded(rows: pd.DataFrame, path: str) -> pd.DataFrame:
 
     Args:
         rows: of a training part; parts for figures and thresholds keep every row, whatever its label.
-        path: of a file of `python -m training.experiments.label_noise`, from the root of the repository or absolute; "" excludes
-            nothing.
+        path: of a file of `python -m training.experiments.label_noise`, from the root of the repository or absolute;
+            "" excludes nothing.
 
     Raises:
         DatasetError: the file cannot be used, or none of its ids is among the rows: it is of other data.
@@ -46,6 +46,6 @@ def excluded_ids(path: Path) -> set[str]:
         return {str(entry["id"]) for entry in content["excluded"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is no file of exclusions ({type(error).__name__}); expected what `python -m training.experiments.label_noise` "
-            'writes; set data.exclusions to it, or to "" for none'
+            f"{path} is no file of exclusions ({type(error).__name__}); expected what "
+            '`python -m training.experiments.label_noise` writes; set data.exclusions to it, or to "" for none'
         ) from error

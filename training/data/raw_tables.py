@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from training.data.csv_files import read_csv
-from training.errors import DatasetError
 from training.data.labels import KAGGLE, LABEL_MAP, T6, T26
 from training.data.table_schemas import AGREEMENT, MAX_SHOWN_FAILURES, RAW_SCHEMAS, failures_text, find_failures
+from training.errors import DatasetError
 
 MAX_SKIPPED_SHARE = 0.01
 

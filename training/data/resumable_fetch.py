@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from training.errors import DatasetError
 from training.data.whole_files import partial_of, write_error
+from training.errors import DatasetError
 from tweetclf.bundle import sha256_of
 
 TIMEOUT_S = 60

@@ -1,7 +1,7 @@
 """Divide the prepared tweets by what a model must not have met: a keyword, an event, a whole collection.
 
-`training.data.splits.split` divides at random and tells how a model does on more tweets of the same kind. These three tell
-how it does on another kind. As there, a near-duplicate group lies in one part, whatever rows it has.
+`training.data.splits.split` divides at random and tells how a model does on more tweets of the same kind. These
+three tell how it does on another kind. As there, a near-duplicate group lies in one part, whatever rows it has.
 
 Each function returns the parts TRAIN, CALIBRATION and DEV; where something is held out, it is the part HELD_OUT, and
 DEV is what `split` would judge on, less near-duplicates of HELD_OUT: one model can be judged on both.
@@ -13,9 +13,9 @@ import hashlib
 
 import pandas as pd
 
-from training.errors import DatasetError
 from training.data.labels import KAGGLE
 from training.data.splits import CALIBRATION, DEV, TRAIN, SplitSettings, assert_no_leak, part_of, split
+from training.errors import DatasetError
 
 HELD_OUT = "held_out"
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.errors import DatasetError
 from training.data.labels import KAGGLE, T26
 from training.data.language_guess import looks_english
+from training.errors import DatasetError
 from training.make_dataset import TIE
 
 TRAIN, CALIBRATION, DEV = "train", "calibration", "dev"

@@ -1,0 +1,1 @@
+"""Figures of a model, of an archive or of a running server."""

@@ -15,9 +15,9 @@ import requests
 import torch
 from tqdm import tqdm
 
-from training.model.base_encoder import resolve_base_encoder
 from training.data.encoding import pad
 from training.errors import TrainingError
+from training.model.base_encoder import resolve_base_encoder
 from training.model.model import TweetClassifier, load_merged
 from tweetclf.bundle import Bundle, Thresholds, load_bundle
 from tweetclf.classifier import Classifier, Prediction

@@ -18,8 +18,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from training.model.base_encoder import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from training.data.encoding import TweetEncoder, pad
+from training.model.base_encoder import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from training.model.model import load_base
 from tweetclf.bundle import sha256_of
 

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.answer_sources import AnswerSource, ask, open_source
 from training.arguments import add_source, command
-from training.model.base_encoder import BaseEncoderError
-from training.reports.behaviour_table import behaviour_table
 from training.data.csv_files import read_csv
 from training.errors import DatasetError, TrainingError
+from training.evaluation.answer_sources import AnswerSource, ask, open_source
+from training.model.base_encoder import BaseEncoderError
 from training.model.model import LABELS, AdapterError
+from training.reports.behaviour_table import behaviour_table
 from tweetclf.errors import TweetClfError
 
-CASES = Path(__file__).resolve().parent.parent / "tests" / "behaviour"
+CASES = Path(__file__).resolve().parents[2] / "tests" / "behaviour"
 FUNCTIONALITY, INVARIANCE, DIRECTION = "functionality", "invariance", "direction"
 # A score may move by so much without another label and still count as unmoved.
 # Source: CheckList's own tolerance for invariance, notebooks of arXiv:2005.04118.

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import beta
 
+from training.calibration.risk_control import MAX_ERROR_SHARE, SCOPES
+from training.data.labels import KAGGLE
 from training.evaluation.answer_sources import Answers
 from training.evaluation.evaluation_rows import SPLITS, T26_UNSEEN, EvaluationRows
-from training.data.labels import KAGGLE
 from training.evaluation.metrics import (
     BINS,
     CLIP,
@@ -26,9 +27,8 @@ from training.evaluation.metrics import (
     weighted_metrics,
     with_intervals,
 )
-from training.model.model import LABELS
-from training.calibration.risk_control import MAX_ERROR_SHARE, SCOPES
 from training.evaluation.slices import slices
+from training.model.model import LABELS
 from tweetclf.calibration import REVIEW
 
 MODEL = "model"

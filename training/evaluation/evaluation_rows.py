@@ -12,12 +12,12 @@ import pandas as pd
 
 from training.data.data_lock import LOCK_FILE, has_same_rows, read_lock
 from training.data.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
-from training.errors import DatasetError
 from training.data.labels import T26
 from training.data.language_guess import looks_english
-from training.make_dataset import REPORT_FILE, TABLE_FILE, make_dataset
-from training.learning.recipe_settings import compose
 from training.data.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, to_learn_from
+from training.errors import DatasetError
+from training.learning.recipe_settings import compose
+from training.make_dataset import REPORT_FILE, TABLE_FILE, make_dataset
 from tweetclf.bundle import sha256_of
 from tweetclf.text import NORMALISER_VERSION
 

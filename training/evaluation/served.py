@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.evaluation.answer_sources import AnswerError, Answers, ask, open_bundle
 from training.arguments import add_resamples, command, count
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data.data_lock import LOCK_FILE, read_lock
+from training.data.whole_files import written_whole
 from training.errors import TrainingError
 from training.evaluate import DATA_DEFAULT, DATA_VARIABLE
+from training.evaluation.answer_sources import AnswerError, Answers, ask, open_bundle
 from training.evaluation.evaluation_report import method_report
 from training.evaluation.evaluation_rows import (
     KAGGLE_DISTINCT,
@@ -35,8 +35,8 @@ from training.evaluation.evaluation_rows import (
     prepared_folder,
 )
 from training.evaluation.metrics import drawn_metrics, paired_differences, weighted_metrics, with_intervals
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.model.model import FACTS_FILE
-from training.data.whole_files import written_whole
 from tweetclf.bundle import load_bundle
 from tweetclf.errors import TweetClfError
 

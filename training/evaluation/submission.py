@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.evaluation.answer_sources import AnswerError, Answers, AnswerSource, ask
 from training.data.csv_files import read_csv
 from training.errors import DatasetError
+from training.evaluation.answer_sources import AnswerError, Answers, AnswerSource, ask
 from tweetclf.classifier import MAX_TEXT_CHARS
 
 COLUMNS = ("id", "text")

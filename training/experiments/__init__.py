@@ -1,0 +1,1 @@
+"""One-off comparisons behind decisions: sizes, seeds, generalisation, label noise, speed."""

@@ -1,4 +1,6 @@
-"""Measure how batches are best made: `python -m training.experiments.benchmark_loading --data data/processed --rows 4000`.
+"""Measure how batches are best made.
+
+`python -m training.experiments.benchmark_loading --data data/processed --rows 4000`
 
 Times are CPU seconds of this process and its children, so that other work on the machine changes them little; ways are
 taken in turns, and medians of the turns are printed.
@@ -20,11 +22,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data.batches import Batch, BucketedBatches
 from training.data.datamodule import read_table
 from training.data.encoding import TweetEncoder, pad
 from training.errors import TrainingError
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.experiments.benchmark_loading",
         description="Measure how batches are best made, in CPU time.",
-        epilog="example: python -m training.experiments.benchmark_loading --data data/processed --rows 4000 --workers 0 1 2",
+        epilog="example: python -m training.experiments.benchmark_loading --rows 4000 --workers 0 1 2",
     )
     parser.add_argument("--data", type=Path, default=Path("data/processed"), help="folder of the prepared table")
     parser.add_argument("--rows", type=int, default=4000, help="tweets, drawn by seed 0 (default: 4000)")

@@ -18,9 +18,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.learning.weight_average import TrainedWeightAveraging, share_frozen
 from training.model.base_encoder import BaseEncoderError, resolve_base_encoder
 from training.model.model import AdapterError, LoraSettings, TweetClassifier, add_lora, load_base
-from training.learning.weight_average import TrainedWeightAveraging, share_frozen
 
 DECAY = 0.995
 WAYS = ("32-true", "bf16-mixed", "32-true, no average", "32-true, average of all weights")

@@ -1,4 +1,6 @@
-"""Train the recipe on divisions that hold something out, and judge each on it: `python -m training.experiments.generalisation`.
+"""Train the recipe on divisions that hold something out, and judge each on it.
+
+`python -m training.experiments.generalisation`
 
 The model that is served has read every event and keyword of its training part; what it does on another kind is told by
 its recipe, trained without that kind. Cases:
@@ -27,23 +29,23 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from training.evaluation.answer_sources import Answers, ask, open_model
 from training.arguments import add_resamples, command, names
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
-from training.evaluation.baselines import TfIdf
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.data.datamodule import DataSettings, TweetDataModule, read_table
-from training.errors import TrainingError
-from training.evaluation.evaluation_report import MODEL, Scored, decision_report
 from training.data.labels import KAGGLE, T6, T26
 from training.data.language_guess import looks_english
-from training.evaluation.metrics import RESAMPLES, estimates
-from training.model.model import AdapterError
-from training.learning.recipe_settings import compose
-from training.reports.report_tables import generalisation_table
-from training.learning.settings import Settings
 from training.data.split_kinds import HELD_OUT, collection_split, event_split, keyword_split
 from training.data.splits import CALIBRATION, DEV, TRAIN, assert_no_leak, split, to_learn_from
+from training.errors import TrainingError
+from training.evaluation.answer_sources import Answers, ask, open_model
+from training.evaluation.baselines import TfIdf
+from training.evaluation.evaluation_report import MODEL, Scored, decision_report
+from training.evaluation.metrics import RESAMPLES, estimates
+from training.learning.recipe_settings import compose
+from training.learning.settings import Settings
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
+from training.model.model import AdapterError
+from training.reports.report_tables import generalisation_table
 from training.train import train
 
 KINDS = ("keyword", "event", "collection", "curve")

@@ -25,15 +25,15 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from training.arguments import add_resamples, command, positive
-from training.evaluation.baselines import TfIdf
+from training.calibration.oof_scores import origin_of, read_scores
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.data.datamodule import read_table
-from training.errors import DatasetError, TrainingError
-from training.experiments.label_noise_comparison import DIVISIONS, Floats, compare_divisions, compare_list, learnt_rows
-from training.model.model import LABELS
-from training.calibration.oof_scores import origin_of, read_scores
-from training.learning.recipe_settings import compose
 from training.data.splits import SplitSettings, position_of
+from training.errors import DatasetError, TrainingError
+from training.evaluation.baselines import TfIdf
+from training.experiments.label_noise_comparison import DIVISIONS, Floats, compare_divisions, compare_list, learnt_rows
+from training.learning.recipe_settings import compose
+from training.model.model import LABELS
 
 FILTERS = ("prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given")
 FOLDS = 5

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from training.evaluation.baselines import TfIdf
 from training.data.labels import KAGGLE
-from training.evaluation.metrics import RESAMPLES, drawn_metrics, paired_differences, weighted_metrics
 from training.data.splits import CALIBRATION, DEV, TRAIN, SplitSettings, split, to_learn_from
+from training.evaluation.baselines import TfIdf
+from training.evaluation.metrics import RESAMPLES, drawn_metrics, paired_differences, weighted_metrics
 
 Floats = npt.NDArray[np.float64]
 COMPARED = ("f1", "accuracy", "roc_auc", "nll")

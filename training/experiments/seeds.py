@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from training.arguments import command
-from training.errors import TrainingError
-from training.model.model import FACTS_FILE
-from training.learning.recipe_differences import recipe_differences
-from training.reports.report_tables import HEADINGS, table
-from training.experiments.seed_spread import summary
 from training.data.whole_files import written_whole
+from training.errors import TrainingError
+from training.experiments.seed_spread import summary
+from training.learning.recipe_differences import recipe_differences
+from training.model.model import FACTS_FILE
+from training.reports.report_tables import HEADINGS, table
 
 LEAST = 5  # fewer say little of a deviation
 DEV = "dev"

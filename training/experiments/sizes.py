@@ -21,17 +21,17 @@ import matplotlib.pyplot as plt
 from tqdm import tqdm
 
 from training.arguments import command
-from training.model.base_encoder import CONFIG_FILE, TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.data.datamodule import TweetDataModule
 from training.data.encoding import TweetEncoder
-from training.errors import TrainingError
-from training.model.model import AdapterError
-from training.learning.recipe_settings import compose
-from training.reports.report_tables import table
-from training.experiments.seed_spread import summary
-from training.learning.settings import Settings
 from training.data.splits import DEV
+from training.errors import TrainingError
+from training.experiments.seed_spread import summary
+from training.learning.recipe_settings import compose
+from training.learning.settings import Settings
+from training.model.base_encoder import CONFIG_FILE, TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
+from training.model.model import AdapterError
+from training.reports.report_tables import table
 from training.train import train
 
 FILE, PLOT = "sizes.json", "sizes.png"
@@ -43,7 +43,7 @@ TEACHING = ("both", "taught", "untaught")
 SHOWN = ("f1", "accuracy", "roc_auc", "nll")
 
 EXAMPLE = """examples:
-  python -m training.experiments.sizes                                     2, 3, 4 and 6 layers, each with and without teachers
+  python -m training.experiments.sizes             2, 3, 4 and 6 layers, each with and without teachers
   python -m training.experiments.sizes --layers 2,3 --seeds 0,1,2 --teaching taught trainer=cpu_bf16
   python -m training.experiments.sizes --output docs/sizes data.t6_per_event=0 data.t26_per_event=0
 

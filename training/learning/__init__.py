@@ -1,0 +1,1 @@
+"""One training: settings, Lightning module, teachers, curves."""

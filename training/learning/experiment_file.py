@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from training.errors import TrainingError
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What belongs to a run and its machine, not to the recipe.
 MACHINE_BOUND = ("data_dir", "output_dir", "model_dir", "ckpt_path", "logger", "version_suffix")
 _NOT_OF_AN_EXPERIMENT = (*MACHINE_BOUND, "seed")

@@ -16,9 +16,9 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
+from training.errors import TrainingError
 from training.learning.checkpoint_check import check_checkpoint
 from training.learning.curves import check_logger, close_logger, make_logger
-from training.errors import TrainingError
 from training.learning.lightning_module import DEV_METRIC
 from training.learning.profiling import make_profiler
 from training.learning.settings import CallbackSettings, Settings

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from training.errors import TrainingError
 from training.learning.settings import Settings, read_settings
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def compose(overrides: Sequence[str] = ()) -> Settings:

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from training.data.datamodule import DataSettings
 from training.errors import TrainingError
 from training.learning.lightning_module import LearningSettings
-from training.model.model import LoraSettings
 from training.learning.profiling import PROFILERS
 from training.learning.teachers import TeacherSettings
+from training.model.model import LoraSettings
 
 T = TypeVar("T")
 

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from training.errors import TrainingError
 from training.data.labels import KAGGLE
-from training.model.model import TweetClassifier
 from training.data.splits import position_of
+from training.errors import TrainingError
+from training.model.model import TweetClassifier
 
 _FOLD_SEED = 99  # of the folds alone, so that they are no part of any other division
 

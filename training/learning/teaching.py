@@ -10,16 +10,16 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 
-from training.model.base_encoder import WEIGHTS_SHA256
 from training.data.batches import BucketedBatches
-from training.model.building import build_classifier, predict_logits
 from training.data.datamodule import EVALUATION_BATCH, TweetDataModule
+from training.data.splits import TRAIN
 from training.learning.fitting import fit
 from training.learning.lightning_module import ClassifierModule
-from training.model.model import TweetClassifier
 from training.learning.settings import LoggerSettings, Settings
-from training.data.splits import TRAIN
 from training.learning.teachers import teacher_scores
+from training.model.base_encoder import WEIGHTS_SHA256
+from training.model.building import build_classifier, predict_logits
+from training.model.model import TweetClassifier
 from tweetclf.calibration import scores
 
 TEACHERS_FOLDER = "teachers"

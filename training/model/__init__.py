@@ -1,0 +1,1 @@
+"""The network, the base encoder, and the folder of a trained model."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from training.data.batches import BucketedBatches
+from training.learning.settings import ModelSettings
 from training.model.model import (
     TweetClassifier,
     adapter_tensors,
@@ -19,7 +20,6 @@ from training.model.model import (
     stored,
     tune_fully,
 )
-from training.learning.settings import ModelSettings
 
 
 def build_classifier(base: Path, model: ModelSettings) -> TweetClassifier:

@@ -1,7 +1,7 @@
 """Write `model/`: adapter, facts and golden samples of one training run.
 
-`python -m training.model.model_folder` writes the golden samples of a model folder again after a change of the normaliser
-or of golden_texts.txt; the weights stay.
+`python -m training.model.model_folder` writes the golden samples of a model folder again after a change of the
+normaliser or of golden_texts.txt; the weights stay.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from training.arguments import command
-from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
 from training.data.encoding import TweetEncoder
-from training.errors import TrainingError
-from training.model.model import ADAPTER_FILE, FACTS_FILE, AdapterError, TweetClassifier, load_merged, save_adapter
 from training.data.whole_files import written_whole
+from training.errors import TrainingError
+from training.model.base_encoder import TOKENIZER_FILE, BaseEncoderError, resolve_base_encoder
+from training.model.model import ADAPTER_FILE, FACTS_FILE, AdapterError, TweetClassifier, load_merged, save_adapter
 from tweetclf.bundle import sha256_of
 from tweetclf.text import NORMALISER_VERSION, normalise
 
@@ -73,7 +73,7 @@ def write_model_folder(
 
 def golden_texts() -> list[str]:
     """Return the own-written tweets of golden_texts.txt, one JSON string a line."""
-    text = (files("training") / GOLDEN_TEXTS_FILE).read_text(encoding="utf-8")
+    text = (files("training.model") / GOLDEN_TEXTS_FILE).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.split("\n") if line]
 
 

@@ -106,7 +106,7 @@ def card_text(report: Mapping[str, Any], plots: Sequence[str], folder: Path) -> 
     facts = {"data": report, "source": {"crisislex_commit": CRISISLEX_COMMIT, "folder": folder.as_posix()}}
     tables = {name: partial(table, report) for name, table in TABLES.items()}
     tables["plots"] = lambda: "\n".join(f"![{Path(name).stem}]({(folder / name).as_posix()})" for name in plots)
-    template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
+    template = (files("training.reports") / TEMPLATE_FILE).read_text(encoding="utf-8")
     return fill_template(template, facts, tables)
 
 

@@ -80,7 +80,7 @@ def model_card(evaluation: Mapping[str, Any], training: Mapping[str, Any], templ
             f"the evaluation is of model {evaluated}, training.json of {trained}; expected one model; evaluate again"
         )
     if template is None:
-        template = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
+        template = (files("training.reports") / TEMPLATE_FILE).read_text(encoding="utf-8")
     tables: dict[str, Callable[..., str]] = {name: partial(table, evaluation) for name, table in _TABLES.items()}
     tables["provenance"] = partial(provenance_table, training)
     return fill_template(template, {"evaluation": evaluation, "training": training}, tables)

@@ -1,0 +1,1 @@
+"""Search over settings with Optuna."""

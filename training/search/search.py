@@ -14,14 +14,14 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from training.model.base_encoder import base_encoder_facts, resolve_base_encoder
 from training.data.data_lock import LOCK_FILE, read_lock
 from training.data.datamodule import read_table
 from training.errors import LossError, TrainingError
 from training.learning.experiment_file import MACHINE_BOUND, check_experiment_file
 from training.learning.fitting import CHECKPOINT_FOLDER, check_machine
-from training.search.search_space import Parameter, with_values
 from training.learning.settings import read_settings
+from training.model.base_encoder import base_encoder_facts, resolve_base_encoder
+from training.search.search_space import Parameter, with_values
 from training.search.study_store import STORAGES, StudyRules, StudyStore, trials_that_count
 from training.train import train
 

@@ -25,9 +25,9 @@ EXIT_SERVER_ERROR = 3
 
 EPILOG = f"""\
 examples:
-  disaster-tweets "Wildfire jumps the highway, families being evacuated" "this mixtape is fire"
-  disaster-tweets --file tweets.txt --json > answers.jsonl
-  cat tweets.txt | disaster-tweets --grpc
+  disaster-tweets-client "Wildfire jumps the highway, families being evacuated" "this mixtape is fire"
+  disaster-tweets-client --file tweets.txt --json > answers.jsonl
+  cat tweets.txt | disaster-tweets-client --grpc
 
 output: label, score, decision and text, parted by tabs; one line for each line of input, in order, also for a
 line that cannot be classified ("error", its code, and what is wrong), so that `paste` fits them together again.
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="disaster-tweets",
+        prog="disaster-tweets-client",
         description="Ask a disaster-tweets server whether tweets tell of a disaster.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from export.signing import sign
 from ops.archive import contents as archive_zip
 from ops.archive import verify_archive as command
-from ops.archive.signature import verify_archive
 from ops.archive.contents import ArchiveRefusedError
-from export.signing import sign
+from ops.archive.signature import verify_archive
 from tests.conftest import ROOT
 from tests.support.signed_archive import FILES, MANIFEST, MAR_MANIFEST, public_key, seal, write_zip
 

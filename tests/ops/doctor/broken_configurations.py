@@ -24,10 +24,10 @@ from unittest.mock import patch
 
 from ops.doctor import commands as doctor
 from tests.ops.doctor.broken_gateways import BROKEN_GATEWAYS
-from tests.support.signed_archive import FILES, seal, write_zip
 from tests.serving.torchserve_process import Ports, write_config
+from tests.support.signed_archive import FILES, seal, write_zip
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ORDINARY_USER = 1000
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ops.gateway.keys import create_key
 from ops.settings.properties import read_properties
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = Path("deploy/gateway/gateway.yaml")
 
 

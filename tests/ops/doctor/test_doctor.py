@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from frontend.build import torchserve_jar
 from ops.doctor import commands as doctor
 from ops.doctor import machine as doctor_machine
 from ops.doctor import model_config as doctor_model_config
 from ops.doctor.properties import KNOWN, check_properties
-from frontend.build import torchserve_jar
 from ops.settings.server import SettingsError, require_own_protocol
 from tests.conftest import ROOT
 from tests.ops.doctor.broken_configurations import (

@@ -28,7 +28,7 @@ from ops.gateway.keys import create_key
 from ops.gateway.settings import GatewaySettings, read_gateway_settings
 from tests.serving.torchserve_process import REPOSITORY, Ports
 
-SCRIPT = REPOSITORY / "scripts" / "gateway.py"
+MODULE = "ops.gateway.commands"
 DEFAULTS = REPOSITORY / "deploy" / "gateway" / "gateway.yaml"
 PREDICT = "/predictions/tweets"
 
@@ -106,7 +106,7 @@ class GatewayProcess:
     def run(self) -> None:
         """Start the gateway in the foreground of a process of its own and wait until it answers."""
         console = self.file.with_name("console.log")
-        command = [sys.executable, str(SCRIPT), "--settings", str(self.file), "run"]
+        command = [sys.executable, "-m", MODULE, "--settings", str(self.file), "run"]
         with console.open("ab") as output:
             self.supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         deadline = time.monotonic() + 60
@@ -120,8 +120,8 @@ class GatewayProcess:
             time.sleep(0.05)
 
     def command(self, *words: str) -> str:
-        """Run one command of ops/gateway/commands.py and return what it printed."""
-        command = [sys.executable, str(SCRIPT), "--settings", str(self.file), *words]
+        """Run one command of disaster-tweets gateway and return what it printed."""
+        command = [sys.executable, "-m", MODULE, "--settings", str(self.file), *words]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
         return result.stdout

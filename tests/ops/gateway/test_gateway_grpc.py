@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+
 from disaster_tweets_client import GrpcClient
 from disaster_tweets_client.stubs import inference_pb2, inference_pb2_grpc
-
 from tests.ops.gateway.fake_server import ANSWER, FakeServer
 from tests.ops.gateway.gateway_process import GatewayProcess
 from tests.serving.torchserve_process import Ports

@@ -19,12 +19,12 @@ from ops.gateway.certificate import make_certificate
 from ops.gateway.settings import read_gateway_settings
 from ops.gateway.supervisor import Accepted, GatewayError, check_config
 from tests.ops.gateway.fake_server import FakeServer, wait_until
-from tests.ops.gateway.gateway_process import DEFAULTS, REPOSITORY, SCRIPT, GatewayProcess
+from tests.ops.gateway.gateway_process import DEFAULTS, MODULE, REPOSITORY, GatewayProcess
 from tests.serving.torchserve_process import Ports
 
 
 def run_command(gateway: GatewayProcess, *words: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), "--settings", str(file or gateway.file), *words]
+    command = [sys.executable, "-m", MODULE, "--settings", str(file or gateway.file), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

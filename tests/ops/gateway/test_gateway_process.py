@@ -18,7 +18,7 @@ import yaml
 from ops.gateway.certificate import make_certificate
 from ops.gateway.keys import create_key, revoke_key
 from tests.ops.gateway.fake_server import FakeServer, wait_until
-from tests.ops.gateway.gateway_process import DEFAULTS, REPOSITORY, SCRIPT, GatewayProcess
+from tests.ops.gateway.gateway_process import DEFAULTS, MODULE, REPOSITORY, GatewayProcess
 from tests.serving.torchserve_process import is_alive
 
 
@@ -44,7 +44,7 @@ def family(gateway: GatewayProcess) -> dict[str, psutil.Process]:
             continue
         if str(gateway.file) in command and command.endswith(" run"):
             found["supervisor"] = process
-        elif str(gateway.settings.run_folder) in command and "gateway_guard.py" in command:
+        elif str(gateway.settings.run_folder) in command and "ops.gateway.guard" in command:
             found["guard"] = process
         elif str(gateway.settings.run_folder) in command and "nginx: master" in command:
             found["nginx"] = process
@@ -206,7 +206,7 @@ def test_start_when_it_cannot_be_then_one_line_says_why(nginx: None, tmp_path: P
     values |= {"certificate": str(tmp_path / "none.pem"), "run_folder": str(tmp_path / "run")}
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(values))
-    command = [sys.executable, str(SCRIPT), "--settings", str(file), "start"]
+    command = [sys.executable, "-m", MODULE, "--settings", str(file), "start"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "there is no certificate" in result.stderr
@@ -227,6 +227,6 @@ def test_commands_when_used_by_hand_then_key_is_shown_once(own_gateway: GatewayP
 
 
 def test_example_in_help_when_read_then_names_real_commands() -> None:
-    result = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-m", MODULE, "--help"], capture_output=True, text=True, timeout=60)
     assert "examples:" in result.stdout
     assert str(REPOSITORY) in result.stdout  # the defaults are shown

@@ -14,8 +14,8 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from disaster_tweets_client import GrpcClient
 
+from disaster_tweets_client import GrpcClient
 from tests.ops.gateway.fake_server import wait_until
 from tests.ops.gateway.gateway_process import Answer, GatewayProcess
 from tests.serving.torchserve_process import Ports, TorchServeProcess, make_root

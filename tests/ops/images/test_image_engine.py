@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.images import image
 from ops.images import engine as image_engine
+from ops.images import image
 from ops.images.engine import ImageError, judge_inside
 from tests.conftest import ROOT
 

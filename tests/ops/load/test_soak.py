@@ -16,8 +16,8 @@ import pytest
 
 from ops.load import soak
 from ops.load import traffic as soak_traffic
-from ops.load.soak import Limits, Sample, judge, look
 from ops.load.latency import BUCKETS, WINDOWS, Histogram, Latencies
+from ops.load.soak import Limits, Sample, judge, look
 from ops.load.traffic import KEPT_PROBLEMS, KINDS, THREAD_NAME, Tally, Target, Traffic, TrafficError
 from tests.client.stub_server import Scripted, StubServer
 from tests.conftest import ROOT
@@ -189,7 +189,7 @@ def test_look_when_the_front_end_is_dead_or_a_zombie_then_says_that_it_has_ended
         look(watched)
 
 
-# As `python ops/load/soak.py`, with JSON lists only, which the stub knows.
+# As `disaster-tweets soak`, with JSON lists only, which the stub knows.
 DRIVER = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])

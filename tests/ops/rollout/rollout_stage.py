@@ -15,8 +15,8 @@ import pytest
 from ops.rollout import commands as module
 from ops.rollout import slots as rollout_slots
 from ops.rollout.commands import Options, Rollout
-from ops.rollout.switch import Gateway, GatewaySwitchError, Target
 from ops.rollout.slots import Slot, fill_slot
+from ops.rollout.switch import Gateway, GatewaySwitchError, Target
 from ops.settings.server import Address
 from tests.ops.doctor.broken_configurations import make_installation
 

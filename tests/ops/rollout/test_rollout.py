@@ -12,17 +12,17 @@ from typing import Any
 import psutil
 import pytest
 
+from ops.archive.contents import ArchiveRefusedError
 from ops.rollout import commands as module
 from ops.rollout import slots as rollout_slots
-from ops.archive.contents import ArchiveRefusedError
-from ops.torchserve.golden import WrongAnswersError
 from ops.rollout.commands import NotFreedError, Rollout, RolloutError
-from ops.rollout.switch import Gateway, GatewaySwitchError, GatewayUnsettledError, Target
 from ops.rollout.record import STATE, Place, Record, read_record, write_record
 from ops.rollout.shadow import compare, read_sample
+from ops.rollout.switch import Gateway, GatewaySwitchError, GatewayUnsettledError, Target
 from ops.settings.locks import LockedError, locked
-from ops.torchserve.instance import ServerError
 from ops.settings.server import SettingsError
+from ops.torchserve.golden import WrongAnswersError
+from ops.torchserve.instance import ServerError
 from tests.ops.rollout.rollout_stage import TEXTS, Model, Stage, rest, serving
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ops.rollout import slots as rollout_slots
-from ops.torchserve.golden import Workers
 from ops.rollout.slots import Slot
+from ops.torchserve.golden import Workers
 from ops.torchserve.instance import ServerError
 
 

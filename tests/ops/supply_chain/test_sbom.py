@@ -13,8 +13,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from ops.supply_chain import audit
-from ops.supply_chain import sbom
+from ops.supply_chain import audit, sbom
 from tests.conftest import ROOT
 from tests.support.signed_archive import seal, write_zip
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from ops.settings.server import Address
 from ops.torchserve import golden as golden_answers
 from ops.torchserve.golden import Workers, is_loaded, loaded_workers
-from ops.settings.server import Address
 
 MANAGEMENT = Address("management", "127.0.0.1", 1)
 

@@ -16,15 +16,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.torchserve import start as serve
-from ops.torchserve import supervisor as supervise
 from ops.archive.signature import Verified
 from ops.settings.locks import locked
-from ops.torchserve.instance import ServerError, supervisors_of
 from ops.settings.server import read_settings
-from ops.torchserve.temporary import make_private_folder
+from ops.torchserve import start as serve
+from ops.torchserve import supervisor as supervise
+from ops.torchserve.instance import SUPERVISOR, ServerError, supervisors_of
 from ops.torchserve.supervisor import Limits, Supervisor
-from tests.conftest import ROOT
+from ops.torchserve.temporary import make_private_folder
 from tests.ops.doctor.broken_configurations import make_installation
 from tests.support.signed_archive import make_signed_folder
 
@@ -122,7 +121,7 @@ def test_the_supervisor_when_told_to_stop_then_stops_its_children_and_ends_with_
 ) -> None:
     starts = tmp_path / "starts"
     make_signed_folder(tmp_path)
-    arguments = [sys.executable, str(ROOT / "scripts" / "supervise.py"), "--folder", str(tmp_path)]
+    arguments = [sys.executable, "-m", "ops.torchserve.supervisor", "--folder", str(tmp_path)]
     arguments += ["--", *command(starts, "time.sleep(300)")]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: len(pids(starts)) == 1)
@@ -184,10 +183,12 @@ def test_supervisor_when_another_one_runs_in_its_folder_then_refuses(
 def test_serve_when_a_supervisor_runs_here_then_refused_and_an_editor_of_its_file_is_none(tmp_path: Path) -> None:
     """It may wait between two starts, and an editor must not be ended by `make stop`."""
     place = make_installation(tmp_path)
-    (place.root / "supervise.py").write_text("import time; time.sleep(60)")
+    module = place.root / Path(*SUPERVISOR.split(".")).with_suffix(".py")
+    module.parent.mkdir(parents=True)
+    module.write_text("import time; time.sleep(60)")
     with contextlib.ExitStack() as stack:
         started = []
-        for words in ([sys.executable, "supervise.py"], ["tail", "-f", "supervise.py"]):
+        for words in ([sys.executable, "-m", SUPERVISOR], ["tail", "-f", str(module)]):
             process = stack.enter_context(subprocess.Popen(words, cwd=place.root, stdout=subprocess.DEVNULL))
             stack.callback(process.kill)
             started.append(process)

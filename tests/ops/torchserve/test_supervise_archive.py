@@ -12,8 +12,8 @@ import pytest
 
 from ops.torchserve import supervisor as supervise
 from ops.torchserve.supervisor import main
-from tests.support.signed_archive import make_signed_folder
 from tests.ops.torchserve.test_supervise import command, is_gone, pids, wait_until
+from tests.support.signed_archive import make_signed_folder
 
 Damage = Callable[[Path], None]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.errors import DatasetError
 from training.calibration.oof_scores import origin_of, read_scores
+from training.errors import DatasetError
 
 
 def folds(folder: Path, **content: dict[str, float]) -> Path:

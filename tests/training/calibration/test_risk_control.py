@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.errors import TrainingError
 from training.calibration.risk_control import DECIDED, NEVER, RISKS, SCOPES, SIDE, fit_band, risk_table
+from training.errors import TrainingError
 
 LIMIT, CONFIDENCE, DRAWS = 0.08, 0.9, 500
 # Three standard errors of a share of 0.1 among DRAWS.

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import kaggle_rows, write_csv
-from training.evaluation.behaviour import read_cases
 from training.data.csv_files import read_csv
-from training.errors import DatasetError
 from training.data.raw_tables import read_crisislex, read_kaggle
+from training.errors import DatasetError
+from training.evaluation.behaviour import read_cases
 from training.evaluation.submission import read_test
 
 COLUMNS = ("id", "text")

@@ -11,9 +11,9 @@ import torch
 
 from tests.training.conftest import kaggle_rows, write_csv
 from training.data.datamodule import DEV_DISTINCT, DEV_T6, DataSettings, TweetDataModule, read_table
+from training.data.splits import CALIBRATION, DEV, TRAIN, assert_no_leak
 from training.errors import DatasetError
 from training.make_dataset import make_dataset
-from training.data.splits import CALIBRATION, DEV, TRAIN, assert_no_leak
 
 SETTINGS = DataSettings(batch_size=8, max_tokens=16, t6_events=("2013_Test_Floods",), t6_per_event=4)
 

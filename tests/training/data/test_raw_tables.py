@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import kaggle_rows, write_csv, write_t6
-from training.errors import DatasetError
 from training.data.raw_tables import read_crisislex, read_folder, read_kaggle
+from training.errors import DatasetError
 
 T6_NAME = "2013_Test_Floods.csv"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.file_server import FileServer
-from training.errors import DatasetError
 from training.data.resumable_fetch import fetch
+from training.errors import DatasetError
 
 CONTENT = b"".join(b"row %d of a raw file\n" % number for number in range(20_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

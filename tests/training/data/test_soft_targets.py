@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.errors import DatasetError
 from training.data.soft_targets import crowd_shares, soft_targets
+from training.errors import DatasetError
 
 ROWS = pd.DataFrame(
     {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from training.errors import DatasetError
 from training.data.labels import KAGGLE, T6, T26
 from training.data.split_kinds import HELD_OUT, collection_split, event_names, event_split, keyword_split
 from training.data.splits import CALIBRATION, DEV, TRAIN, SplitSettings, part_of, split
+from training.errors import DatasetError
 
 SETTINGS = SplitSettings(seed=3, dev_share=0.3, calibration_share=0.2)
 WORDS = [f"word{number}" for number in range(30)]

@@ -9,9 +9,9 @@ import pytest
 
 from tests.training.conftest import kaggle_rows, write_csv
 from training.data.datamodule import read_table
+from training.data.splits import EventShare, SplitSettings, assert_no_leak, part_of, split, training_mixture
 from training.errors import DatasetError
 from training.make_dataset import make_dataset
-from training.data.splits import EventShare, SplitSettings, assert_no_leak, part_of, split, training_mixture
 
 SETTINGS = SplitSettings(seed=3, dev_share=0.3, calibration_share=0.2)
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from training.data.whole_files import require_space, written_whole
 from training.errors import DatasetError
 from training.make_dataset import make_dataset
-from training.data.whole_files import require_space, written_whole
 
 
 def test_written_whole_replaces_the_file_at_the_end_of_the_block(tmp_path: Path) -> None:

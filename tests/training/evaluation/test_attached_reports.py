@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from training.evaluation.attached_reports import read_attached
 from training.errors import TrainingError
+from training.evaluation.attached_reports import read_attached
 
 DATA = {"train.csv": {"sha256": "aa", "rows": 9}}
 RECIPE = {"seed": 0, "version_suffix": "", "data": {"teacher_weight": 0.5}}

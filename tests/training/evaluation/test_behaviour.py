@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from training.errors import DatasetError
 from training.evaluation import behaviour
 from training.evaluation.answer_sources import Answer
 from training.evaluation.behaviour import CASES, Case, behaviour_report, behaviour_table, read_cases
-from training.errors import DatasetError
 
 
 class FireSource:

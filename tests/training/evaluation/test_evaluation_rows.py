@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import PLACES, kaggle_rows, write_csv, write_t6
-from training.model.base_encoder import TOKENIZER_FILE
 from training.data.datamodule import DEV_T6, DataSettings, TweetDataModule, read_table
+from training.data.labels import KAGGLE
+from training.data.splits import CALIBRATION, TRAIN
 from training.errors import DatasetError
 from training.evaluation.evaluation_rows import (
     SPLITS,
@@ -20,10 +21,9 @@ from training.evaluation.evaluation_rows import (
     evaluation_rows,
     prepared_folder,
 )
-from training.data.labels import KAGGLE
-from training.make_dataset import make_dataset
 from training.learning.recipe_settings import compose
-from training.data.splits import CALIBRATION, TRAIN
+from training.make_dataset import make_dataset
+from training.model.base_encoder import TOKENIZER_FILE
 
 T26_COLUMNS = ["Tweet ID", " Tweet Text", " Information Source", " Information Type", " Informativeness"]
 SETTINGS = DataSettings(t6_events=("2013_Test_Floods",), t6_per_event=10, split_seed=0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.evaluation.answer_sources import Answer, AnswerError, open_bundle
 from training.errors import DatasetError
+from training.evaluation.answer_sources import Answer, AnswerError, open_bundle
 from training.evaluation.submission import SHORT_TEXT_CHARS, Submission, read_test, write_submission
 from tweetclf.classifier import MAX_TEXT_CHARS
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from training.data.encoding import TweetEncoder
 from training.experiments import benchmark_loading
 from training.experiments.benchmark_loading import Measured, main, measure, table
-from training.data.encoding import TweetEncoder
 
 TEXTS = [f"storm number {number} " + "over the river " * (number % 6) for number in range(60)]
 

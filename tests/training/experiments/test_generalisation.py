@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from training.experiments import generalisation
 from training.data.datamodule import DataSettings, read_table
-from training.experiments.generalisation import HeldOutCase, cases
 from training.data.labels import KAGGLE, T6, T26
-from training.learning.recipe_settings import compose
-from training.reports.report_tables import generalisation_table
-from training.learning.settings import Settings
 from training.data.splits import DEV, TRAIN
+from training.experiments import generalisation
+from training.experiments.generalisation import HeldOutCase, cases
+from training.learning.recipe_settings import compose
+from training.learning.settings import Settings
+from training.reports.report_tables import generalisation_table
 
 MakeSettings = Callable[..., Settings]
 RECIPE = DataSettings(

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.experiments import label_noise
 from training.data.datamodule import DataSettings, TweetDataModule, read_table
-from training.errors import DatasetError
 from training.data.exclusions import without_excluded
+from training.data.splits import CALIBRATION, DEV, TRAIN, SplitSettings
+from training.errors import DatasetError
+from training.experiments import label_noise
 from training.experiments.label_noise import cross_fitted, exclusions
 from training.experiments.label_noise_comparison import compare_divisions, compare_list, learnt_rows
 from training.learning.recipe_settings import compose
-from training.data.splits import CALIBRATION, DEV, TRAIN, SplitSettings
 
 DIVISION = SplitSettings(0, 0.2, 0.2)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from training.experiments import seeds
 from training.errors import TrainingError
-from training.reports.report_markdown import ONE_SEED, report_markdown
+from training.experiments import seeds
 from training.experiments.seeds import collect_seeds, seeds_table, seeds_text
+from training.reports.report_markdown import ONE_SEED, report_markdown
 
 F1 = (0.80, 0.81, 0.82, 0.83, 0.84)
 Change = Callable[[dict[str, Any]], None]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from training.experiments import sizes as module
-from training.learning.settings import Settings
 from training.experiments.sizes import mflop, sizes, sizes_table, smallest_good
+from training.learning.settings import Settings
 
 
 def _row(name: str, cost: float, f1: float, auc: float) -> dict[str, object]:

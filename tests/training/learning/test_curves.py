@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from training.learning.curves import check_logger
 from training.errors import TrainingError
+from training.learning.curves import check_logger
 from training.learning.settings import Settings
 from training.train import train
 

@@ -15,9 +15,9 @@ from tests.conftest import ROOT
 from tests.training.conftest import compose_settings
 from training.errors import TrainingError
 from training.learning.fitting import check_machine, make_trainer
+from training.learning.settings import Settings, read_group, read_settings
 from training.search.search import SearchSettings
 from training.search.search_space import read_space
-from training.learning.settings import Settings, read_group, read_settings
 
 CONFIGS = ROOT / "training" / "configs"
 # Composed outside of Hydra's main there is no run folder to point to.

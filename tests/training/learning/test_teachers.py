@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from training.errors import TrainingError
-from training.model.model import TweetClassifier
 from training.learning.teachers import TeacherSettings, teacher_scores
+from training.model.model import TweetClassifier
 
 SETTINGS = TeacherSettings(num_hidden_layers=2, folds=3, seeds=2, max_epochs=1)
 

