@@ -29,8 +29,7 @@ COPY training/ training/
 COPY export/ export/
 COPY handler/ handler/
 COPY model/ model/
-COPY ops/__init__.py ops/paths.py ops/
-COPY ops/archive/ ops/archive/
+COPY ops/ ops/
 # An organisation's own key: docker build --secret id=signing_key,src=FILE. Without it a key is made for this one build. Either
 # is gone before the layer is written. The image trusts what was built with it, and no other archive.
 RUN --mount=type=secret,id=signing_key \
@@ -55,12 +54,7 @@ WORKDIR /srv
 COPY config.properties log4j2.xml ./
 COPY frontend/classes/ frontend/classes/
 RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
-COPY ops/__init__.py ops/paths.py ops/
-COPY ops/settings/ ops/settings/
-COPY ops/archive/ ops/archive/
-COPY ops/torchserve/ ops/torchserve/
-COPY ops/doctor/ ops/doctor/
-COPY ops/gateway/ ops/gateway/
+COPY ops/ ops/
 # A checkout made under umask 077 gives files that only their owner may read.
 RUN chmod -R a+rX /srv
 COPY --from=export /source/model_store/ model_store/
@@ -70,11 +64,11 @@ ENV PATH=/venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp TEMP=/tmp
 # As numbers: Kubernetes' runAsNonRoot refuses a name, which may be root's.
 USER 10001:10001
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
-HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "-m", "ops.torchserve.start", "status"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "-m", "ops.serve.commands", "status"]
 # An init that passes signals on, reaps, and ends with the supervisor: what it gives up is a dead container, and is seen.
 ENTRYPOINT ["tini", "-g", "--"]
 # Verifies the archive before each start, starts a dead or deaf server again, and stops it in order on SIGTERM.
-CMD ["python", "-m", "ops.torchserve.supervisor"]
+CMD ["python", "-m", "ops.serve.supervisor"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="disaster-tweets-server" \
@@ -91,10 +85,7 @@ RUN apt-get update \
  && useradd --uid 10002 --gid 10002 --no-create-home --shell /usr/sbin/nologin gateway
 WORKDIR /srv
 COPY deploy/gateway/ deploy/gateway/
-COPY ops/__init__.py ops/paths.py ops/
-COPY ops/settings/ ops/settings/
-COPY ops/gateway/ ops/gateway/
-COPY ops/torchserve/__init__.py ops/torchserve/golden.py ops/torchserve/
+COPY ops/ ops/
 RUN chmod -R a+rX /srv
 COPY --from=export /source/model_store/tweets.golden.json model_store/
 ENV PYTHONDONTWRITEBYTECODE=1 GATEWAY_SETTINGS=/srv/deploy/gateway/container.yaml

@@ -64,9 +64,9 @@ test: ## run every test, the ones on a real TorchServe too, with branch coverage
 	$(SETUP) --set dev
 	@"$(BIN)/python" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=40 --cov --cov-branch --cov-report=term --cov-fail-under=90
 
-check: ## lint, format and types, changing nothing
+check: ## lint, format, types and imports, changing nothing
 	$(SETUP) --set dev
-	@"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check . && "$(BIN)/mypy"
+	@"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check . && "$(BIN)/mypy" && "$(BIN)/lint-imports"
 
 train: ## fine-tune the model of model/ again from raw tweets: make train DATA=folder
 	@test -d "$(DATA)" || { echo 'train: DATA="$(DATA)" is no folder; expected the raw tweets: make train DATA=folder' >&2; exit 1; }

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.engines.tweets import data_folder, read_tweets
+from benchmark.figures import without_nan
 from benchmark.report import plots
-from benchmark.report.figures import without_nan
 from benchmark.report.machine import describe_machine
 from benchmark.report.page import full_page
 from benchmark.report.report import readme_section, with_section

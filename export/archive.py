@@ -113,10 +113,10 @@ def inputs_hash(model_dir: Path) -> str:
             digest.update(f"{package} is not installed\n".encode())
     folders = (ROOT / "tweetclf", ROOT / "handler", ROOT / "export", model_dir)
     for name in (
-        "model.py",
-        "base_encoder.py",
-        "encoding.py",
-    ):  # of the training room, only these take part in an export
+        "model/model.py",
+        "model/base_encoder.py",
+        "data/encoding.py",
+    ):  # of the training package, only these take part in an export
         digest.update(f"{name} {sha256_of(ROOT / 'training' / name)}\n".encode())
     for folder in folders:
         for path in sorted(folder.rglob("*")):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 # Name -> module with `main`, words that it takes first, what it does. A module is imported when it is asked for.
 COMMANDS = {
-    "serve": ("ops.torchserve.start", ("start",), "start TorchServe with model_store/tweets.mar and check its answers"),
-    "stop": ("ops.torchserve.start", ("stop",), "stop it"),
-    "status": ("ops.torchserve.start", ("status",), "exit with 0 when it answers its golden tweets right"),
-    "supervise": ("ops.torchserve.supervisor", (), "start it in the foreground, and again when it dies"),
+    "serve": ("ops.serve.commands", ("start",), "start TorchServe with model_store/tweets.mar and check its answers"),
+    "stop": ("ops.serve.commands", ("stop",), "stop it"),
+    "status": ("ops.serve.commands", ("status",), "exit with 0 when it answers its golden tweets right"),
+    "supervise": ("ops.serve.supervisor", (), "start it in the foreground, and again when it dies"),
     "gateway": ("ops.gateway.commands", (), "nginx in front of it: TLS, API keys, limits"),
     "rollout": ("ops.rollout.commands", (), "change the model without a lost request, or take the change back"),
     "doctor": ("ops.doctor.commands", (), "find what is wrong with settings, archive and machine"),

@@ -19,7 +19,7 @@ import torch
 
 from benchmark.engines.baseline_handler import MAX_LENGTH, BaselineHandler
 from benchmark.engines.limits import Shape, measure_cuda_limit, measure_limit, supported_precisions
-from benchmark.report.figures import latencies, rounded, spread
+from benchmark.figures import latencies, rounded, spread
 
 SINGLES_WALL_S = 20.0  # clock time for one engine's tweets asked for alone
 QUEUE = 64  # tweets that wait when an engine is called

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.report.figures import spread
+from benchmark.figures import spread
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 NOT_MEASURED = "Not measured yet: `make benchmark`."

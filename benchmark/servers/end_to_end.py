@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmark.report.figures import latencies, rounded, spread
+from benchmark.figures import latencies, rounded, spread
 from benchmark.servers.load_generator import DRAIN_S, Load, Measured
 from benchmark.servers.server import Server
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmark.report.figures import rounded, spread
+from benchmark.figures import rounded, spread
 from benchmark.servers.end_to_end import (
     Bodies,
     Case,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from ops.doctor.findings import Finding, error, warning
 from ops.doctor.properties import is_loopback
+from ops.gateway.settings import GatewaySettingsError, read_gateway_settings
 from ops.settings.server import Settings
 
 FILE = Path("deploy/gateway/gateway.yaml")
@@ -44,12 +44,8 @@ def check_gateway(
 
 def _as_the_gateway_reads_it(path: Path, name: str, root: Path) -> Iterator[Finding]:
     try:
-        own = importlib.import_module("gateway_settings")
-    except ImportError:  # an image of the server alone
-        return
-    try:
-        own.read_gateway_settings(path, root)
-    except own.GatewaySettingsError as wrong:
+        read_gateway_settings(path, root)
+    except GatewaySettingsError as wrong:
         yield error(name, str(wrong), "settings that the gateway takes", "correct it")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import resource
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ops.doctor.findings import Finding, error, warning
+from ops.gateway.keys import KeysError, read_keys
+from ops.gateway.settings import DEFAULT_FILE, GatewaySettingsError, read_gateway_settings
 
 SOON = timedelta(days=14)
 OPEN_FILES = 16384  # worker_rlimit_nofile of deploy/gateway/nginx.conf.template
@@ -30,12 +31,8 @@ def check_gateway_files(root: Path, file: Path | None = None) -> Iterator[Findin
             up: neither certificate nor keys.
     """
     try:
-        own = importlib.import_module("gateway_settings")
-    except ImportError:  # an image of the server alone
-        return
-    try:
-        settings = own.read_gateway_settings(file or root / own.DEFAULT_FILE, root)
-    except (own.GatewaySettingsError, OSError):  # told of as a setting
+        settings = read_gateway_settings(file or root / DEFAULT_FILE, root)
+    except (GatewaySettingsError, OSError):  # told of as a setting
         return
     files = (settings.certificate, settings.private_key, settings.keys_file)
     if file is None and not any(map(_is_there, files)):
@@ -130,14 +127,13 @@ def _bytes_of(key: Any) -> bytes:
 
 def _api_keys(path: Path, now: datetime) -> Iterator[Finding]:
     where = f"gateway: keys_file {path}"
-    own = importlib.import_module("gateway_keys")
     if not _is_there(path):
         yield error(where, "missing: nobody is let in", "at least one key", NEW_KEY)
         return
     try:
-        keys = own.read_keys(path)
+        keys = read_keys(path)
         mode = stat.S_IMODE(path.stat().st_mode)
-    except (own.KeysError, OSError) as wrong:
+    except (KeysError, OSError) as wrong:
         yield error(where, str(wrong), "the keys of the gateway, readable by its user", "correct it, or restore it")
         return
     if mode & 0o002:

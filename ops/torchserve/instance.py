@@ -24,7 +24,7 @@ from ops.torchserve.temporary import make_private_folder, remove_private_folder,
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 PID_FILE = ".model_server.pid"  # in the temporary folder. Source: TorchServe 0.12, ts/model_server.py
-SUPERVISOR = "ops.torchserve.supervisor"
+SUPERVISOR = "ops.serve.supervisor"
 RECORD = Path(".run/server.json")
 CONSOLE = Path(".run/console.log")
 START_LOCK = Path(".run/serve.lock")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmark.figures import latencies, percentile, spread
 from benchmark.report import plots
-from benchmark.report.figures import latencies, percentile, spread
 from benchmark.report.page import full_page
 from benchmark.report.report import BEGIN, END, GOALS, NOT_MEASURED, goal_rows, readme_section, with_section
 from tests.conftest import ROOT

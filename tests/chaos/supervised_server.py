@@ -61,7 +61,7 @@ class SupervisedServer:
             golden.write_text("[]", encoding="utf-8")
         with (root / "console.log").open("ab") as console:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "ops.torchserve.supervisor", "--folder", str(root), "--max-restarts", "20"],
+                [sys.executable, "-m", "ops.serve.supervisor", "--folder", str(root), "--max-restarts", "20"],
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,

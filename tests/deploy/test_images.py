@@ -15,7 +15,7 @@ from ops.gateway.supervisor import GUARD_STOP_S, NGINX_STOP_S
 from ops.images.build import BASE_IMAGE, Builder, BuildError, Image
 from ops.images.file import DockerfileError, Stage, assignments, copy_words, read_dockerfile
 from ops.images.run import STOP_S, _uid
-from ops.torchserve.supervisor import STOP_TIMEOUT_S
+from ops.serve.supervisor import STOP_TIMEOUT_S
 from tests.conftest import ROOT
 
 STAGES = {stage.name: stage for stage in read_dockerfile(ROOT / "Dockerfile")}
@@ -67,7 +67,7 @@ def test_server_when_it_starts_then_under_the_supervisor_which_gets_the_signals_
     assert STAGES["server"].words("CMD") == [
         "python",
         "-m",
-        "ops.torchserve.supervisor",
+        "ops.serve.supervisor",
     ]  # no shell between it and the init
     assert STOP_TIMEOUT_S < STOP_S <= float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ops.images.file import copy_words, read_dockerfile
-from ops.torchserve.supervisor import STOP_TIMEOUT_S
+from ops.serve.supervisor import STOP_TIMEOUT_S
 from tests.chaos.supervised_server import SupervisedServer
 from tests.conftest import ROOT
 from tests.serving.canned_archive import build_canned_archive

@@ -12,6 +12,7 @@ import pytest
 
 from ops.environment import setup_environment
 from ops.environment.pip_install import InstallError
+from tests.conftest import ROOT
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -249,7 +250,9 @@ def test_require_platform_when_there_are_packages_then_passes(tmp_path: Path, ma
     setup_environment.require_platform(str(program(tmp_path / "python3", f'echo "linux|{machine}|64|CPython|{libc}"')))
 
 
-@pytest.mark.parametrize("module", ["setup_environment", "pip_install", "java_runtime"])
+@pytest.mark.parametrize(
+    "module", ["environment/setup_environment", "environment/pip_install", "environment/activation", "torchserve/java"]
+)
 def test_the_first_scripts_when_the_python_is_too_old_then_still_parse_and_can_say_so(module: str) -> None:
-    source = Path(setup_environment.__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    source = (ROOT / "ops" / f"{module}.py").read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 8))

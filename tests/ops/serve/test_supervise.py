@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from ops.archive.signature import Verified
+from ops.serve import commands as serve
+from ops.serve import supervisor as supervise
+from ops.serve.supervisor import Limits, Supervisor
 from ops.settings.locks import locked
 from ops.settings.server import read_settings
-from ops.torchserve import start as serve
-from ops.torchserve import supervisor as supervise
 from ops.torchserve.instance import SUPERVISOR, ServerError, supervisors_of
-from ops.torchserve.supervisor import Limits, Supervisor
 from ops.torchserve.temporary import make_private_folder
 from tests.ops.doctor.broken_configurations import make_installation
 from tests.support.signed_archive import make_signed_folder
@@ -121,7 +121,7 @@ def test_the_supervisor_when_told_to_stop_then_stops_its_children_and_ends_with_
 ) -> None:
     starts = tmp_path / "starts"
     make_signed_folder(tmp_path)
-    arguments = [sys.executable, "-m", "ops.torchserve.supervisor", "--folder", str(tmp_path)]
+    arguments = [sys.executable, "-m", "ops.serve.supervisor", "--folder", str(tmp_path)]
     arguments += ["--", *command(starts, "time.sleep(300)")]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: len(pids(starts)) == 1)

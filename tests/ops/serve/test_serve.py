@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.torchserve import start as serve
+from ops.serve import commands as serve
 from ops.torchserve.instance import RECORD, running_server
 from ops.torchserve.temporary import private_path
 from tests.ops.doctor.broken_configurations import make_installation

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.torchserve import supervisor as supervise
-from ops.torchserve.supervisor import main
-from tests.ops.torchserve.test_supervise import command, is_gone, pids, wait_until
+from ops.serve import supervisor as supervise
+from ops.serve.supervisor import main
+from tests.ops.serve.test_supervise import command, is_gone, pids, wait_until
 from tests.support.signed_archive import make_signed_folder
 
 Damage = Callable[[Path], None]
