@@ -64,7 +64,7 @@ ENV PATH=/venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp TEMP=/tmp
 # As numbers: Kubernetes' runAsNonRoot refuses a name, which may be root's.
 USER 10001:10001
 # True only when golden tweets come back right; TorchServe's own /ping is healthy while nothing is loaded.
-HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "-m", "ops.serve.commands", "status"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=120s CMD ["python", "-m", "ops.cli", "status"]
 # An init that passes signals on, reaps, and ends with the supervisor: what it gives up is a dead container, and is seen.
 ENTRYPOINT ["tini", "-g", "--"]
 # Verifies the archive before each start, starts a dead or deaf server again, and stops it in order on SIGTERM.

@@ -32,7 +32,6 @@ from benchmark.report.report import readme_section, with_section
 from benchmark.servers import gateway_cost
 from benchmark.servers.end_to_end import Bodies, LoadError
 from benchmark.servers.profiles import ARCHIVE, STORE, unpack
-from benchmark.servers.server import end_as_interrupted
 from benchmark.servers.serving_part import BASELINE, BASELINE_WHOLE, FULL, QUICK, measure_servers
 from ops.gateway.supervisor import GatewayError
 from ops.paths import ROOT
@@ -193,12 +192,3 @@ def write_texts(places: Places) -> None:
         readme = places.root / "README.md"
         changed = with_section(readme.read_text(encoding="utf-8"), readme_section(results))
         readme.write_text(changed, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    end_as_interrupted()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; the servers are stopped", file=sys.stderr)
-        sys.exit(130)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 # Name -> module with `main`, words that it takes first, what it does. A module is imported when it is asked for.
 COMMANDS = {
@@ -34,8 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     module, first, _ = COMMANDS[words[0]]
     sys.argv[0] = f"disaster-tweets {words[0]}"  # argparse shows it in usage and errors
-    status: int = importlib.import_module(module).main([*first, *words[1:]])
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status: int = importlib.import_module(module).main([*first, *words[1:]])
+    except KeyboardInterrupt:
+        print("interrupted; what this command had started is stopped", file=sys.stderr)
+        return 130
     return status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that no server is left half started and figures are told."""
+    raise KeyboardInterrupt
 
 
 def _help() -> str:

@@ -29,7 +29,7 @@ from benchmark.engines.tweets import data_folder, read_tweets
 from benchmark.report.report import number, table
 from benchmark.servers.end_to_end import Bodies, Case, LoadError, closed_loop, measure
 from benchmark.servers.profiles import ARCHIVE, STORE, our_profile, with_properties
-from benchmark.servers.server import Server, end_as_interrupted, running
+from benchmark.servers.server import Server, running
 from benchmark.tune.candidates import NAMES, ONLY_SHOWN, Candidate, present, stage
 from benchmark.tune.yaml_values import with_values
 from ops.paths import ROOT
@@ -178,12 +178,3 @@ def write(root: Path, chosen: Candidate, dry_run: bool) -> None:
         if not dry_run:
             path.write_text(text, encoding="utf-8")
     print("afterwards: make archive")
-
-
-if __name__ == "__main__":
-    end_as_interrupted()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; the servers are stopped, nothing is written", file=sys.stderr)
-        sys.exit(130)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import statistics
 import sys
 import time
@@ -24,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -202,16 +200,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in wrong:
         print(f"soak: FAILED: {problem}", file=sys.stderr)
     return 1 if wrong else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: the figures until then are told
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("soak: FAILED: interrupted before or after the run; there are no figures", file=sys.stderr)
-        sys.exit(1)

@@ -242,11 +242,3 @@ class _Progress:
     def clear(self) -> None:
         if sys.stdout.isatty():
             print("\r\033[K", end="", flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; the server is stopped if it was starting", file=sys.stderr)
-        sys.exit(130)

@@ -21,7 +21,7 @@ from benchmark.engines.tweets import keep_distinct, read_tweets
 from tests.conftest import ROOT
 from tests.tiny_model import TinyClassifier, tiny_tokenizer
 
-PROGRAM = ROOT / "scripts" / "benchmarks" / "engine_process.py"
+PROGRAM = "benchmark.engines.engine_process"
 
 
 def test_the_arithmetic_of_a_tweet_is_what_torch_counts_in_the_encoder() -> None:
@@ -87,7 +87,7 @@ def test_engines_are_measured_with_the_archives_own_code_and_compared_with_their
         "singles": 3,
     }
     result = subprocess.run(
-        [sys.executable, str(PROGRAM)],
+        [sys.executable, "-m", PROGRAM],
         input=json.dumps(settings),
         capture_output=True,
         text=True,

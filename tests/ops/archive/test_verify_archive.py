@@ -285,12 +285,11 @@ def test_verify_when_the_archivers_manifest_is_none_then_refused(tmp_path: Path,
 
 def test_main_when_run_as_a_program_then_verifies_without_torch(archive: Path, keys: Path) -> None:
     trusted = seal(archive, keys)
-    program = "import runpy, sys; sys.argv = sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    program = "import runpy, sys; sys.argv = sys.argv[1:]\ntry: runpy.run_module(sys.argv[0], run_name='__main__')\n"
     program += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    script = ROOT / "scripts" / "verify_archive.py"
-    environment = {"PYTHONPATH": str(script.parent)}
+    environment = {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [sys.executable, "-c", program, str(script), str(archive), "--trusted-keys", str(trusted)],
+        [sys.executable, "-c", program, "ops.archive.verify_archive", str(archive), "--trusted-keys", str(trusted)],
         capture_output=True,
         text=True,
         env=environment,

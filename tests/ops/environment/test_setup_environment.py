@@ -79,7 +79,7 @@ def setup(venv: Path, *arguments: str) -> int:
 
 def test_setup_when_new_then_installs_the_lock_without_dependencies_then_torch(pip: Pip, venv: Path) -> None:
     assert setup(venv) == 0
-    assert pip.installed == ["requirements.txt", setup_environment.torch_requirement()]
+    assert pip.installed == ["requirements.txt", setup_environment.torch_requirement(), "client"]
     assert pip.calls[0][:2] == ["--no-deps", "--require-hashes"]
 
 

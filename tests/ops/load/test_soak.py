@@ -191,22 +191,21 @@ def test_look_when_the_front_end_is_dead_or_a_zombie_then_says_that_it_has_ended
 
 # As `disaster-tweets soak`, with JSON lists only, which the stub knows.
 DRIVER = """
-import runpy, sys
-sys.path.insert(0, sys.argv[1])
+import sys
+from ops import cli
 from ops.load import traffic as soak_traffic
 soak_traffic.KINDS, soak_traffic.THREADS = soak_traffic.KINDS[1:2], 4
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0] + "/soak.py", run_name="__main__")
+sys.exit(cli.main(["soak", *sys.argv[1:]]))
 """
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_soak_when_it_is_interrupted_then_tells_its_figures_and_ends(end: signal.Signals, tmp_path: Path) -> None:
     with StubServer() as stub:
-        command = [sys.executable, "-c", DRIVER, str(ROOT / "scripts"), "--pid", str(psutil.Process().pid)]
+        command = [sys.executable, "-c", DRIVER, "--pid", str(psutil.Process().pid)]
         command += ["--rest-url", stub.rest_url, "--grpc-target", stub.grpc_target, "--out", str(tmp_path / "out.json")]
         command += ["--calibrate-s", "0.3", "--share", "0.1"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         assert process.stdout is not None
         told, before = process.stdout.readline(), len(stub.received)
         while process.poll() is None and len(stub.received) == before:  # until the run itself has begun

@@ -22,10 +22,13 @@ import pytest
 from ops.serve import commands as serve
 from ops.torchserve.instance import RECORD, running_server
 from ops.torchserve.temporary import private_path
+from tests.conftest import ROOT
 from tests.ops.doctor.broken_configurations import make_installation
 from tests.support.signed_archive import FILES, seal, write_zip
 
-FAKE = Path(__file__).with_name("fake_torchserve.py")
+# The doctor refuses PYTHONPATH.
+STARTER = "import os; from pathlib import Path; from ops.serve import commands; del os.environ['PYTHONPATH']; "
+FAKE = ROOT / "tests" / "support" / "fake_torchserve.py"
 
 
 @dataclass
@@ -220,9 +223,8 @@ def test_start_when_there_is_no_java_then_points_to_setup(
 
 
 def test_start_when_ended_by_a_signal_then_stops_the_half_started_server(folder: Folder) -> None:
-    code = f"import sys, serve; from pathlib import Path; serve.main(['start'], Path({str(folder.root)!r}), "
-    code += f"Path({str(folder.bin_dir)!r}))"
-    environment = {**os.environ, "FAKE_TORCHSERVE": "silent", "PYTHONPATH": str(Path(serve.__file__).parent)}
+    code = STARTER + f"commands.main(['start'], Path({str(folder.root)!r}), Path({str(folder.bin_dir)!r}))"
+    environment = {**os.environ, "FAKE_TORCHSERVE": "silent", "PYTHONPATH": str(ROOT)}
     program = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
     while not (folder.root / RECORD).exists() and time.monotonic() < deadline:
@@ -378,10 +380,9 @@ def test_start_when_open_inference_mode_is_on_then_refused(
 
 
 def test_two_starts_at_once_then_one_server_and_both_succeed(folder: Folder) -> None:
-    words = f"import serve, pathlib; raise SystemExit(serve.main(['start'], pathlib.Path({str(folder.root)!r}), "
-    words += f"pathlib.Path({str(folder.bin_dir)!r})))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parent)}
-    words = "import os; del os.environ['PYTHONPATH']; " + words  # the doctor refuses it
+    words = f"commands.main(['start'], Path({str(folder.root)!r}), Path({str(folder.bin_dir)!r}))"
+    words = f"{STARTER}raise SystemExit({words})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     starts = [
         subprocess.Popen([sys.executable, "-c", words], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
