@@ -72,16 +72,6 @@ def test_server_when_it_starts_then_under_the_supervisor_which_gets_the_signals_
     assert STOP_TIMEOUT_S < STOP_S <= float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
 
 
-@pytest.mark.parametrize("name", FINAL)
-def test_image_when_it_copies_scripts_then_everything_that_they_import_is_there(name: str) -> None:
-    patterns = [source for one in STAGES[name].instructions if one.name == "COPY" for source in copy_words(one.text)[1]]
-    files = {path for pattern in patterns if pattern.startswith("scripts/") for path in ROOT.glob(pattern)}
-    ours = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    for path in files:
-        imported = re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        assert set(imported) & ours <= {file.stem for file in files}, path.name
-
-
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_when_it_runs_then_with_no_right_and_within_limits(name: str) -> None:
     service = SERVICES[name]

@@ -90,7 +90,7 @@ def test_command_of_the_image_when_it_runs_then_is_healthy_and_ends_with_0_on_si
 ) -> None:
     environment = {**os.environ, "TMPDIR": str(started.temp)}
     health = subprocess.run(
-        with_own_python(SERVER.words("HEALTHCHECK")[-3:]),
+        with_own_python(SERVER.words("HEALTHCHECK")[-4:]),
         cwd=started.root,
         env=environment,
         capture_output=True,

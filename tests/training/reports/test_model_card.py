@@ -52,7 +52,7 @@ def test_model_card_when_the_models_differ_refuses() -> None:
 
 
 def test_the_template_holds_no_figure_by_hand() -> None:
-    text = (files("training") / TEMPLATE_FILE).read_text(encoding="utf-8")
+    text = (files("training.reports") / TEMPLATE_FILE).read_text(encoding="utf-8")
     by_hand = re.sub(r"\{\{.*?\}\}|<!--.*?-->", "", text, flags=re.DOTALL)
     # Names, and years of collections and of the papers that published them.
     names = r"CrisisLexT6|CrisisLexT26|crisislex_t26|Apache-2\.0|et al\. 20\d\d|sha256|from 2012 to 2015"
