@@ -31,6 +31,7 @@ LIMIT = 32_768  # BatchAggregator.BYTES_A_BATCH
 # The front end takes waiting requests into a batch for so many ms and no longer, however many still wait. Where a test
 # says what a batch holds, the delay outlasts any pause that a busy machine makes the front end take.
 PATIENT_MS = 500
+FILLING_MS = 5_000
 CONFIG = (
     "minWorkers: {workers}\nmaxWorkers: {workers}\nbatchSize: 8\nmaxBatchDelay: {delay}\nresponseTimeout: 60\n"
     "startupTimeout: 60\njobQueueSize: {queue}\n"
@@ -119,6 +120,17 @@ def test_a_batch_ends_where_its_bodies_get_large_and_keeps_the_order(
 ) -> None:
     expected = [{"batch": batch, "place": place} for batch in batches for place in range(len(batch))]
     assert ask_in_order(patient, sizes, tmp_path) == expected
+
+
+def test_a_request_whose_worker_dies_before_its_batch_is_full_is_answered_by_the_next(tmp_path: Path) -> None:
+    """It was taken from the queue and never sent; TorchServe's own class forgets it."""
+    with start(tmp_path, workers=1, delay=FILLING_MS) as server, ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(post, server, b"x" * size) for size in (10, 11)]
+        time.sleep(1)  # both are in the batch then, which waits for more; if not, they wait in the queue
+        (pid,) = server.worker_pids()
+        os.kill(pid, signal.SIGKILL)
+        found = [answer.result() for answer in answers]
+    assert [one["batch"][one["place"]] for one in found] == [10, 11]
 
 
 def test_no_request_is_lost_or_swapped_where_the_queue_is_full_and_bodies_are_of_all_sizes(

@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.Deque;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.WeakHashMap;
@@ -144,8 +145,18 @@ public class BatchAggregator {
         endBatch();
     }
 
-    /** Called by TorchServe when a worker has ended, so that this one will not ask for the next large request. */
+    /**
+     * Called by TorchServe when a worker has ended. What is left here then was never sent: the worker ended while its batch
+     * was being filled. It goes back to the head of the queue; TorchServe's own class forgets it, and nobody answers it.
+     */
     public void cleanJobs() {
+        List<Job> unsent = new ArrayList<>(jobs.values());
+        Collections.reverse(unsent);
+        for (Job job : unsent) {
+            if (!job.isControlCmd()) {
+                handleErrorJob(job);
+            }
+        }
         endBatch();
         largeRequests().wakeIdleWorker(model);
     }
