@@ -8,6 +8,8 @@ by a table that comes with the tokens: a copy in any engine, without a shape tha
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -73,7 +75,8 @@ class PackedLayer(nn.Module):
         num_heads: attention heads.
     """
 
-    def __init__(self, layer: nn.Module, num_heads: int) -> None:
+    # Any: a BertLayer, whose parts torch types as a tensor or a module.
+    def __init__(self, layer: Any, num_heads: int) -> None:
         super().__init__()
         attention = layer.attention
         parts = (attention.self.query, attention.self.key, attention.self.value)
@@ -82,11 +85,11 @@ class PackedLayer(nn.Module):
             torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
         )
         self.attention_out: nn.Module = ResidualLinear(attention.output.dense)
-        self.attention_norm = attention.output.LayerNorm
+        self.attention_norm: nn.Module = attention.output.LayerNorm
         self.feed_in: nn.Module = layer.intermediate.dense
         self.activation: nn.Module = nn.GELU()
         self.feed_out: nn.Module = ResidualLinear(layer.output.dense)
-        self.feed_norm = layer.output.LayerNorm
+        self.feed_norm: nn.Module = layer.output.LayerNorm
 
     def forward(
         self, hidden: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor

@@ -106,6 +106,10 @@ def make_prepackable(network: PackedNetwork) -> PackedNetwork:
     for layer in network.layers:
         assert isinstance(layer, PackedLayer)
         assert isinstance(layer.attention, GridAttention)
+        assert isinstance(layer.qkv, nn.Linear)
+        assert isinstance(layer.feed_in, nn.Linear)
+        assert isinstance(layer.attention_out, ResidualLinear)
+        assert isinstance(layer.feed_out, ResidualLinear)
         layer.attention = torch.jit.script(BatchedAttention(layer.attention))
         layer.qkv = torch.jit.script(PrepackableLinear(layer.qkv, gelu=False))
         layer.attention_out = torch.jit.script(PrepackableResidual(layer.attention_out))

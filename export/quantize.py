@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
+from transformers import BertModel
 
 from export.gate_texts import GateTextsError, calibration_texts, gate_texts
 from export.int8_gate import Fidelity, measure_fidelity
@@ -153,7 +154,7 @@ def quantize(
             "with --no-int8"
         ) from error
     nncf.set_log_level("ERROR")
-    network = PackedNetwork(classifier.encoder, classifier.head).eval()
+    network = PackedNetwork(cast("BertModel", classifier.encoder), cast("nn.Linear", classifier.head)).eval()
     patterns = [HEAD, *([setting.float32.format(last=len(network.layers) - 1)] if setting.float32 else [])]
     with torch.no_grad():
         model = openvino.convert_model(network, **_inputs(openvino))

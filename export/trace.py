@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import nn
+from transformers import BertModel
 
 from export.packed import PackedClassifier, PackedNetwork
 from export.prepackable import make_prepackable
@@ -35,7 +37,7 @@ def trace(classifier: nn.Module) -> torch.jit.ScriptModule:
     Raises:
         TraceError: the result differs from the eager model on a shape that it was not traced on.
     """
-    network = PackedNetwork(classifier.encoder, classifier.head).eval()
+    network = PackedNetwork(cast("BertModel", classifier.encoder), cast("nn.Linear", classifier.head)).eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():

@@ -16,8 +16,8 @@ import pandas as pd
 
 from training.data.labels import KAGGLE, T26
 from training.data.language_guess import looks_english
+from training.data.table_schemas import TIE
 from training.errors import DatasetError
-from training.make_dataset import TIE
 
 TRAIN, CALIBRATION, DEV = "train", "calibration", "dev"
 

@@ -20,7 +20,7 @@ from training.errors import TrainingError
 from training.model.base_encoder import resolve_base_encoder
 from training.model.model import TweetClassifier, load_merged
 from tweetclf.bundle import Bundle, Thresholds, load_bundle
-from tweetclf.classifier import Classifier, Prediction
+from tweetclf.classifier import DEFAULT_BATCH_TOKENS, Classifier, Prediction
 from tweetclf.engines import ENGINE_NAMES
 from tweetclf.engines.choice import AUTO, open_engine
 
@@ -136,7 +136,9 @@ class EagerEngine:
 
     name = "eager"
     device = "cpu"
+    precision = "float32"
     tolerance = 1e-4
+    batch_tokens = DEFAULT_BATCH_TOKENS
 
     def __init__(self, classifier: TweetClassifier) -> None:
         self._classifier = classifier
@@ -145,6 +147,9 @@ class EagerEngine:
         """Return logits (tweets, 2) float32 for one micro-batch."""
         with torch.inference_mode():
             return np.asarray(self._classifier(*pad(input_ids)).numpy(), dtype=np.float32)
+
+    def warm_up(self, max_tokens: int) -> None:
+        """Do nothing: an eager network has nothing to compile."""
 
 
 def open_model(folder: Path, base: Path) -> ClassifierSource:

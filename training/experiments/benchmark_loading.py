@@ -15,6 +15,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -140,9 +141,7 @@ def _ways(
         "encoded once, shuffled": lambda: loaded(0, lambda: encoder.encode(texts), lazy=False),
     }
     for count in workers:
-        ways[f"encoded in each epoch, shuffled, {count} workers"] = lambda count=count: loaded(
-            count, lambda: texts, lazy=True
-        )
+        ways[f"encoded in each epoch, shuffled, {count} workers"] = partial(loaded, count, lambda: texts, lazy=True)
     return ways
 
 

@@ -222,7 +222,7 @@ def _recipe(settings: Settings) -> dict[str, Any]:
     content = dataclasses.asdict(settings)
     for place in ("data_dir", "output_dir", "model_dir", "ckpt_path", "logger", "version_suffix"):
         del content[place]
-    return json.loads(json.dumps(content))  # type: ignore[no-any-return]  # tuples as lists, as in a file
+    return json.loads(json.dumps(content))  # tuples as lists, as in a file
 
 
 def _name(layers: int, weight: float) -> str:

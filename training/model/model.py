@@ -231,7 +231,7 @@ def merge_adapter(classifier: TweetClassifier, tensors: Mapping[str, torch.Tenso
         for name, parameter in classifier.encoder.named_parameters():
             change = waiting.pop(f"encoder.{name}.delta", None)
             if change is not None:
-                parameter += change.float()
+                parameter.add_(change.float())
         for name in ("weight", "bias"):
             try:
                 getattr(classifier.head, name).copy_(waiting.pop(f"head.{name}"))

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -104,7 +104,7 @@ def card_text(report: Mapping[str, Any], plots: Sequence[str], folder: Path) -> 
         folder: where report and plots lie, as seen from the card.
     """
     facts = {"data": report, "source": {"crisislex_commit": CRISISLEX_COMMIT, "folder": folder.as_posix()}}
-    tables = {name: partial(table, report) for name, table in TABLES.items()}
+    tables: dict[str, Callable[[], str]] = {name: partial(table, report) for name, table in TABLES.items()}
     tables["plots"] = lambda: "\n".join(f"![{Path(name).stem}]({(folder / name).as_posix()})" for name in plots)
     template = (files("training.reports") / TEMPLATE_FILE).read_text(encoding="utf-8")
     return fill_template(template, facts, tables)

@@ -67,14 +67,14 @@ class SearchSettings:
                 raise TrainingError(f"hpo.{key} is {value!r}; expected one of {list(allowed)}")
         if not self.name.isidentifier():
             raise TrainingError(f"hpo.name is {self.name!r}; expected letters, digits and _: it names a file")
-        for key, value, least in (
+        for key, number, least in (
             ("trials", self.trials, 1),
             ("startup_trials", self.startup_trials, 1),
             ("prune_from_check", self.prune_from_check, 0),
             ("max_retries", self.max_retries, 0),
         ):
-            if value < least:
-                raise TrainingError(f"hpo.{key} is {value}; expected at least {least}")
+            if number < least:
+                raise TrainingError(f"hpo.{key} is {number}; expected at least {least}")
 
     @property
     def rules(self) -> StudyRules:

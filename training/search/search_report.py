@@ -13,6 +13,7 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from training.reports.plots import COLOURS, DPI
@@ -114,7 +115,7 @@ def _history(axes: Axes, figures: dict[str, Any]) -> None:
     for place, number in enumerate(failed):
         label = f"failed or killed ({len(failed)})" if place == 0 else None
         axes.axvline(number, color=COLOURS[3], linewidth=0.8, linestyle=":", label=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel=figures["metric"], title="Search: what each trial reached")
     axes.legend(fontsize=8, frameon=False, loc="best")
     _clean(axes)
@@ -129,7 +130,7 @@ def _checks(axes: Axes, figures: dict[str, Any]) -> None:
         axes.plot(steps, list(trial["checks"].values()), "o-", color=colour, markersize=3, linewidth=1, alpha=0.7)
     for colour, state in ((COLOURS[0], "complete"), (COLOURS[1], "pruned"), (COLOURS[3], "running, failed or killed")):
         axes.plot([], [], "o-", color=colour, markersize=3, label=state)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="check", ylabel=figures["metric"], title="Search: the metric while training")
     axes.legend(fontsize=8, frameon=False, loc="lower right")
     _clean(axes)
