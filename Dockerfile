@@ -17,6 +17,9 @@ COPY requirements/lock/serve.txt /requirements/
 RUN python3 -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /requirements/serve.txt \
  && /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
+# The command `torchserve`, protected (docs/adr/0002); after TorchServe itself.
+COPY hardened/ /hardened/
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation /hardened
 
 # Everything that merges, traces and packs the model stays in this stage.
 FROM serving AS export
@@ -49,11 +52,10 @@ RUN apt-get update \
  && groupadd --gid 10001 server \
  && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin server
 COPY --from=lean /venv /venv
-# The working directory is first on the Java class path: our classes, settings and quiet logs lie there (docs/adr/0002).
+# The working directory is first on the Java class path: the quiet logs are read from there.
 WORKDIR /srv
 COPY config.properties log4j2.xml ./
-COPY frontend/classes/ frontend/classes/
-RUN ln -s frontend/classes/io io && ln -s frontend/classes/org org && install -d -o server logs
+RUN install -d -o server logs
 COPY ops/ ops/
 # A checkout made under umask 077 gives files that only their owner may read.
 RUN chmod -R a+rX /srv

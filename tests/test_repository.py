@@ -192,7 +192,7 @@ def pins(path: Path) -> dict[tuple[str, str], str]:
     """(package, side of Python 3.11 or "") -> version, of a file of direct requirements."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith(("#", "-r ")):
+        if line.strip() and not line.startswith(("#", "-r ", "./hardened ")):
             match = REQUIREMENT.match(line)
             assert match, (
                 f"{path.name}: {line!r}; expected NAME==VERSION, a marker at python 3.11 at most, and a reason"

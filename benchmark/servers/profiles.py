@@ -23,7 +23,7 @@ from ops.settings.cores import usable_cores
 CONFIG_FILE = "model-config.yaml"
 STORE = "model_store"
 ARCHIVE = "tweets.mar"
-LINKED = ("io", "org", "frontend", "log4j2.xml")  # what our server reads beside config.properties
+LINKED = ("log4j2.xml",)  # what our server reads beside config.properties
 BASELINE_HANDLER = Path(__file__).resolve().with_name("baseline_handler.py")
 BASELINE_BATCH = 32
 # TorchServe's 100 would refuse most of 256 connections, which would be no measure of its speed.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from ops.doctor.files import check_archive, check_classes, check_snapshots, file_in_archive, unpacked_bytes
+from ops.doctor.files import check_archive, check_protection, check_snapshots, file_in_archive, unpacked_bytes
 from ops.doctor.findings import ERROR, Finding, error
 from ops.doctor.gateway import check_gateway
 from ops.doctor.gateway_files import check_gateway_files
@@ -84,7 +84,7 @@ def examine(
         gateway_file = Path(environment["GATEWAY_SETTINGS"])
     findings = [
         *_readable("settings", _settings(root, environment, gateway_file)),
-        *_readable("archive", _files(root, environment)),
+        *_readable("archive", _files(root, bin_dir, environment)),
         *_readable("variables", check_variables(environment)),
         *_readable("programs", check_programs(root, bin_dir, environment)),
         *_readable("disk", check_disk(root, environment, unpacked_bytes(root))),
@@ -145,10 +145,10 @@ def _settings(root: Path, environment: Mapping[str, str], gateway_file: Path | N
     yield from check_gateway(root, settings, values, gateway_file)
 
 
-def _files(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+def _files(root: Path, bin_dir: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from check_archive(root)
-    yield from check_classes(root)
-    yield from check_snapshots(root, environment)
+    yield from check_protection(root, bin_dir)
+    yield from check_snapshots(root, bin_dir, environment)
 
 
 def _keys(text: str | None) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Look at what a server reads at its start: archive, keys, our Java classes, old snapshots."""
+"""Look at what a server reads at its start: archive, keys, TorchServe's protection, old snapshots."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from ops.archive.contents import ArchiveRefusedError, entries
 from ops.archive.signature import TRUSTED_KEYS, verify_archive
 from ops.doctor.findings import Finding, error, warning
-from ops.settings.server import ARCHIVE, CLASSES, GOLDEN, LOGGING
+from ops.settings.server import ARCHIVE, GOLDEN, LOGGING
+from torchserve_hardened.check import find_fault
 
 SNAPSHOTS = Path("config")  # below the folder of logs. Source: TorchServe 0.12, snapshot/FSSnapshotSerializer.java
-SNAPSHOT_CLASS = Path("org/pytorch/serve/snapshot/FSSnapshotSerializer.class")
+COMMAND = "torchserve"
 PRIVATE_KEY = Path(".keys/signing.pem")
-CLASS_ROOTS = ("io", "org")
 
 
 def check_archive(root: Path) -> Iterator[Finding]:
@@ -31,31 +31,28 @@ def check_archive(root: Path) -> Iterator[Finding]:
         yield error(str(PRIVATE_KEY), "others may read the key that signs archives", "mode 0600", f"chmod 600 {key}")
 
 
-def check_classes(root: Path) -> Iterator[Finding]:
-    """Check that Java finds our classes, and the quiet logging, before TorchServe's own (docs/adr/0002)."""
-    compiled = [path.relative_to(root / CLASSES) for path in (root / CLASSES).rglob("*.class")]
-    missing = [str(path) for path in compiled if not (root / path).is_file()]
-    if not compiled or missing:
-        what = ", ".join(missing) or f"no classes in {CLASSES}"
+def check_protection(root: Path, bin_dir: Path) -> Iterator[Finding]:
+    """Check that the command `torchserve` loads the Java agent (docs/adr/0002), and that logging is the quiet one."""
+    fault = find_fault(bin_dir / COMMAND)
+    if fault:
         yield error(
-            "the links io and org",
-            f"TorchServe's own classes would run ({what}): POST /workflows is open, tweets may be logged",
-            f"links to {CLASSES}/io and {CLASSES}/org",
-            f"ln -sfn {CLASSES}/io io && ln -sfn {CLASSES}/org org",
+            COMMAND, f"{fault}: POST /workflows is open, tweets may be logged", "the protected one", "make setup"
         )
     if not (root / LOGGING).is_file():
         yield warning(str(LOGGING), "missing: TorchServe logs at its own level", "the quiet one", "restore it from git")
 
 
-def check_snapshots(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+def check_snapshots(root: Path, bin_dir: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Find old snapshots, which TorchServe's own class restores over --models and over config.properties."""
     folder = root / environment.get("LOG_LOCATION", "logs") / SNAPSHOTS
     found = sorted(folder.glob("*.cfg"))
     if not found:
         return
     said = f"{len(found)} snapshots, the newest {found[-1].name}"
-    if (root / SNAPSHOT_CLASS).is_file():
-        yield warning(str(folder), f"{said}, which our own class does not read", "none", f"rm {folder}/*.cfg")
+    if find_fault(bin_dir / COMMAND) is None:
+        yield warning(
+            str(folder), f"{said}, which the protected TorchServe does not read", "none", f"rm {folder}/*.cfg"
+        )
     else:
         yield error(str(folder), f"{said}: a start by hand restores it over all settings", "none", f"rm {folder}/*.cfg")
 

@@ -31,7 +31,7 @@ from ops.torchserve.temporary import LONGEST_SOCKET, SOCKET_PATH_LIMIT_BYTES
 
 PINS = Path("requirements/serve.txt")
 PYTHONS = ((3, 10), (3, 12))
-TORCHSERVE = "0.12.0"  # the release that frontend/classes are written for
+TORCHSERVE = "0.12.0"  # the release that hardened/ is written for
 # torch.load runs code even with weights_only before it. Source: CVE-2025-32434
 LOWEST_TORCH = (2, 6)
 LOGS_BYTES = 200 << 20  # log4j2.xml: five files of 10 MB each of a few logs
@@ -179,7 +179,7 @@ def _package(name: str, pinned: str | None) -> Iterator[Finding]:
     # A machine's own CPU build calls itself 2.13.0+cpu.
     plain = found.partition("+")[0]
     if name == "torchserve" and plain != TORCHSERVE:
-        yield error(name, found, f"{TORCHSERVE}, for which frontend/classes are written", "make setup")
+        yield error(name, found, f"{TORCHSERVE}, for which torchserve-hardened is written", "make setup")
     elif name == "torch" and tuple(map(int, re.findall(r"\d+", plain)[:2])) < LOWEST_TORCH:
         yield error(name, found, "2.6 or later: before, loading a file may run code (CVE-2025-32434)", "make setup")
     elif pinned is not None and plain != pinned:

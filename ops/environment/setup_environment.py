@@ -25,7 +25,8 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 EXPECTED = "3.10-3.12"
 # Each lock holds all packages of those before it.
 SETS = ("requirements", "train", "dev")
-PROJECTS = (".", "client")
+PROJECTS = (".", "client", "hardened")  # the last after torchserve: it brings the command of that name
+PROJECT_STAMP = "project"
 STAMPS = ".setup"
 MACHINES = ("x86_64", "amd64", "aarch64", "arm64")
 LOWEST_GLIBC = (2, 28)  # torch's wheels are manylinux_2_28
@@ -193,6 +194,7 @@ def install_set(venv: Path, name: str) -> bool:
     for other in SETS:
         # A set installed over another may have changed the versions of both.
         _stamp(venv, other).unlink(missing_ok=True)
+    _stamp(venv, PROJECT_STAMP).unlink(missing_ok=True)  # torchserve brings a command of its own again
     lock = LOCK_DIR / f"{name}.txt"
     packages = len(re.findall(r"^[a-z0-9]", lock.read_text(encoding="utf-8"), re.MULTILINE))
     # The lock is complete; with dependencies pip would fetch torch, which is a step of its own.
@@ -232,18 +234,18 @@ def install_torch(venv: Path, index: str) -> bool:
 
 
 def install_project(venv: Path) -> bool:
-    """Install this project and its client in place, so that their packages and commands work from any folder."""
+    """Install this project, its client and the protection of TorchServe in place: they work from any folder then."""
     content = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in PROJECTS)
     wanted = f"{ROOT} {hashlib.sha256(content).hexdigest()}"
-    if _read_stamp(_stamp(venv, "project")) == wanted:
+    if _read_stamp(_stamp(venv, PROJECT_STAMP)) == wanted:
         return False
-    _stamp(venv, "project").unlink(missing_ok=True)
+    _stamp(venv, PROJECT_STAMP).unlink(missing_ok=True)
     # The locked setuptools builds it: nothing is fetched.
     arguments = ["--no-deps", "--no-build-isolation"]
     for folder in PROJECTS:
         arguments += ["--editable", str(ROOT / folder)]
     install(venv / "bin" / "python", arguments, "this project, in place", _log(venv))
-    _write_stamp(_stamp(venv, "project"), wanted)
+    _write_stamp(_stamp(venv, PROJECT_STAMP), wanted)
     return True
 
 

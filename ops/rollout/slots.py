@@ -19,7 +19,6 @@ import psutil
 from ops.archive.signature import TRUSTED_KEYS, Verified, verify_archive
 from ops.settings.server import (
     ARCHIVE,
-    CLASSES,
     CONFIG,
     GOLDEN,
     GRPC_HOSTS,
@@ -64,7 +63,7 @@ class Slot:
     """One folder from which a server is started.
 
     Args:
-        folder: holds config.properties, model_store, links to our classes and quiet logging, logs.
+        folder: holds config.properties, model_store, a link to the quiet logging, logs.
     """
 
     folder: Path
@@ -161,7 +160,7 @@ def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: I
     """Make a slot for an archive; its server must have been stopped.
 
     Args:
-        root: the project; its settings, classes and logging are taken.
+        root: the project; its settings and logging are taken.
         name: of the slot; what is there is replaced.
         archive: with what lies beside it. The copy is verified, so that nobody changes it in between.
         trusted_keys: folder of public keys.
@@ -189,10 +188,7 @@ def fill_slot(root: Path, name: str, archive: Path, trusted_keys: Path, taken: I
         shutil.copyfile(source, target)
         target.chmod(0o444)
     verified = verify_archive(slot.folder / ARCHIVE, trusted_keys)
-    (slot.folder / "frontend").mkdir()
-    links = {CLASSES: CLASSES, Path("io"): CLASSES / "io", Path("org"): CLASSES / "org", LOGGING: LOGGING}
-    for link, original in links.items():
-        (slot.folder / link).symlink_to((root / original).resolve())
+    (slot.folder / LOGGING).symlink_to((root / LOGGING).resolve())
     (slot.folder / TRUSTED_KEYS).parent.mkdir()
     (slot.folder / TRUSTED_KEYS).symlink_to(trusted_keys.resolve())
     (slot.folder / CONFIG).write_bytes(_config(root, set(taken)))

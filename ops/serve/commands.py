@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import http.client
+import json
 import os
 import signal
 import sys
@@ -18,7 +20,17 @@ from ops.doctor.commands import examine
 from ops.doctor.findings import ERROR
 from ops.paths import ROOT
 from ops.settings.locks import LockedError, locked
-from ops.settings.server import GOLDEN, Settings, SettingsError, fingerprint, read_settings, require_own_protocol
+from ops.settings.server import (
+    ARCHIVE,
+    CONFIG,
+    GOLDEN,
+    LOGGING,
+    MANIFEST,
+    Settings,
+    SettingsError,
+    read_settings,
+    require_own_protocol,
+)
 from ops.torchserve.golden import WrongAnswersError, ask_as_curl, check_golden, is_loaded, loaded_workers
 from ops.torchserve.instance import (
     CONSOLE,
@@ -40,6 +52,7 @@ from ops.torchserve.instance import (
 from ops.torchserve.java import JavaError
 from ops.torchserve.logs import StartLog
 from ops.torchserve.temporary import remove_private_folder
+from torchserve_hardened.agent import SHA256
 
 BIN_DIR = Path(sys.executable).parent
 EXAMPLE_TWEET = "Wildfire jumps the highway near Redding, families being evacuated"
@@ -80,6 +93,28 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, bin_dir: Pat
     except (OSError, http.client.HTTPException) as error:
         print(f"{options.command}: the server does not answer ({error}); make stop, make serve", file=sys.stderr)
         return 1
+
+
+def fingerprint(root: Path) -> str:
+    """Return one hash over everything a server reads at its start: the archive and its settings.
+
+    Args:
+        root: the folder from which the server is started.
+
+    Raises:
+        SettingsError: there is no complete archive.
+    """
+    try:
+        archive = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["archive_sha256"]
+    except (OSError, ValueError, KeyError):
+        raise SettingsError(f"{MANIFEST} is missing or broken; build the archive: make archive") from None
+    for path in (ARCHIVE, GOLDEN):
+        if not (root / path).is_file():
+            raise SettingsError(f"{path} is missing; build the archive: make archive")
+    digest = hashlib.sha256(f"{archive} {SHA256}".encode())  # the agent is part of the server
+    for path in (root / CONFIG, root / LOGGING):
+        digest.update(path.read_bytes() if path.is_file() else b"none")
+    return digest.hexdigest()
 
 
 def start(root: Path, bin_dir: Path, settings: Settings, timeout_s: float) -> int:

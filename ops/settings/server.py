@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ MANIFEST = Path("model_store/tweets.manifest.json")
 GOLDEN = Path("model_store/tweets.golden.json")
 CONFIG = Path("config.properties")
 LOGGING = Path("log4j2.xml")
-CLASSES = Path("frontend/classes")
 # TorchServe's defaults. Source: TorchServe 0.12, docs/configuration.md
 DEFAULT_ADDRESSES = {
     "inference_address": "http://127.0.0.1:8080",
@@ -155,25 +152,3 @@ def _port(name: str, value: str) -> int:
     if not value.isascii() or not value.isdecimal() or not 0 < int(value[:6]) < 1 << 16:
         raise SettingsError(f"{CONFIG}: {name}={value}; expected a number from 1 to 65535")
     return int(value)
-
-
-def fingerprint(root: Path) -> str:
-    """Return one hash over everything a server reads at its start: the archive and its settings.
-
-    Args:
-        root: the folder from which the server is started.
-
-    Raises:
-        SettingsError: there is no complete archive.
-    """
-    try:
-        archive = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["archive_sha256"]
-    except (OSError, ValueError, KeyError):
-        raise SettingsError(f"{MANIFEST} is missing or broken; build the archive: make archive") from None
-    for path in (ARCHIVE, GOLDEN):
-        if not (root / path).is_file():
-            raise SettingsError(f"{path} is missing; build the archive: make archive")
-    digest = hashlib.sha256(archive.encode())
-    for path in (root / CONFIG, root / LOGGING, *sorted((root / CLASSES).rglob("*.class"))):
-        digest.update(path.read_bytes() if path.is_file() else b"none")
-    return digest.hexdigest()

@@ -18,10 +18,11 @@ LOCK_DIR = Path("requirements/lock")
 LOWEST_PYTHON = "3.10"
 # Lock file -> direct requirements it resolves. The first holds all others and is their constraint, so that a package
 # has one version wherever it stands.
+USUAL = ("serve", "export", "load", "gateway", "base-encoder")  # as requirements.txt, less our own package
 LOCKS = {
-    "dev": ("../requirements", "base-encoder", "train", "dev"),
-    "train": ("../requirements", "base-encoder", "train"),
-    "requirements": ("../requirements", "base-encoder"),
+    "dev": (*USUAL, "train", "dev"),
+    "train": (*USUAL, "train"),
+    "requirements": USUAL,
     "serve": ("serve",),
     "java": ("java",),
 }

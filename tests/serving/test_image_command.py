@@ -45,8 +45,6 @@ def fill(root: Path, ports: Ports, signed: Path) -> None:
             else:
                 (root / target).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, root / target)
-    for link in ("io", "org"):
-        (root / link).symlink_to(f"frontend/classes/{link}")
     (root / "logs").mkdir()
     (root / "logs" / "console.log").touch()  # where TorchServeProcess looks
     write_config(root, ports)

@@ -29,7 +29,7 @@ import psutil
 from tests.support import old_processor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LINKED = ("io", "org", "frontend", "handler", "log4j2.xml")  # what the server reads beside config.properties
+LINKED = ("handler", "log4j2.xml")  # what the server reads beside config.properties
 SOCKET_PATH_LIMIT_BYTES = 107  # Linux: sun_path holds 108 with the closing NUL
 ENVIRONMENT_KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "JAVA_HOME", "LD_LIBRARY_PATH", "TZ", "USER"),
@@ -163,6 +163,7 @@ class TorchServeProcess:
         models: str = "tweets.mar",
         extra_args: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (),
     ) -> TorchServeProcess:
         """Run `torchserve --start --model-store ... --models ...` in `root`.
 
@@ -173,6 +174,7 @@ class TorchServeProcess:
             models: what follows --models, parted by spaces.
             extra_args: appended to the command, such as `--ncs`.
             environment: added to the few inherited variables; TS_* of the machine are not inherited.
+            program: in place of the command `torchserve` of this environment.
 
         Raises:
             ServerFailedError: the launcher came back with an error or left no pid.
@@ -187,7 +189,13 @@ class TorchServeProcess:
         inherited = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
         environ = {**inherited, **(environment or {}), "TMPDIR": str(temp), "TEMP": str(temp)}
         environ["PATH"] = f"{scripts}{os.pathsep}{environ.get('PATH', os.defpath)}"
-        command = [str(scripts / "torchserve"), "--start", "--model-store", str(model_store), "--models"]
+        command = [
+            *(program or [str(scripts / "torchserve")]),
+            "--start",
+            "--model-store",
+            str(model_store),
+            "--models",
+        ]
         command += [*models.split(), *extra_args]
         console = root / "logs" / "console.log"
         console.parent.mkdir(exist_ok=True)

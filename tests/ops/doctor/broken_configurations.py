@@ -36,7 +36,7 @@ class Installation:
     """A root that the doctor finds nothing wrong with.
 
     Args:
-        root: config.properties on free ports, the yaml, our classes, a small signed archive.
+        root: config.properties on free ports, the yaml, a small signed archive.
         bin_dir: holds a java.
         variables: of the environment.
         user: whose files may be in the temporary folder.
@@ -78,13 +78,11 @@ def make_installation(folder: Path) -> Installation:
     write_config(root, Ports.free())
     for name in ("handler/model-config.yaml", "tweetclf/handler_settings.py", "log4j2.xml"):
         shutil.copyfile(ROOT / name, root / name)
-    shutil.copytree(ROOT / "frontend" / "classes", root / "frontend" / "classes")
-    for name in ("io", "org"):
-        (root / name).symlink_to(Path("frontend/classes", name))
     files = {**FILES, "model-config.yaml": (ROOT / "handler/model-config.yaml").read_bytes()}
     archive = write_zip(root / "model_store" / "tweets.mar", files)
     archive.with_suffix(".golden.json").write_text("[]", encoding="utf-8")
     seal(archive, root / ".keys", files)
+    shutil.copyfile(Path(sys.executable).with_name("torchserve"), bin_dir / "torchserve")
     java = bin_dir / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n", encoding="utf-8")
     java.chmod(0o755)
@@ -113,12 +111,16 @@ def _old_java(place: Installation) -> None:
     place.variables["PATH"] = str(place.bin_dir)
 
 
-def _snapshot(place: Installation, with_class: bool) -> None:
+def _unprotect(place: Installation) -> None:
+    (place.bin_dir / "torchserve").write_text("#!/usr/bin/python3\nfrom ts.model_server import start\nstart()\n")
+
+
+def _snapshot(place: Installation, protected: bool) -> None:
     folder = place.root / "logs" / "config"
     folder.mkdir(parents=True)
     (folder / "20240101000000000-shutdown.cfg").write_text("load_models=old.mar\n")
-    if not with_class:
-        (place.root / "org").unlink()
+    if not protected:
+        _unprotect(place)
 
 
 def _shadow(place: Installation) -> None:
@@ -206,9 +208,9 @@ BROKEN = (
     Broken("a misspelt setting of the handler", _yaml("batch_tokens:", "batch_token:"), "handler: batch_token"),
     Broken("a batch longer than the worker lives", _yaml("batch_seconds: 90", "batch_seconds: 120"), "batch_seconds"),
     Broken("broken yaml", _yaml_line("maxWorkers", "maxWorkers: ["), "handler/model-config.yaml"),
-    Broken("old snapshots and TorchServe's own class", lambda place: _snapshot(place, False), "logs/config"),
+    Broken("old snapshots and TorchServe's own command", lambda place: _snapshot(place, False), "logs/config"),
     Broken("old snapshots", lambda place: _snapshot(place, True), "logs/config", "warning"),
-    Broken("our Java classes not on the path", lambda place: (place.root / "org").unlink(), "the links io and org"),
+    Broken("TorchServe's own command in place of the protected one", _unprotect, "torchserve"),
     Broken("Java 8", _old_java, "java"),
     Broken("a bit flipped in the archive", _bit, "model_store/tweets.mar"),
     Broken(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from frontend.build import torchserve_jar
+from hardened.build_agent import torchserve_jar
 from ops.doctor import commands as doctor
 from ops.doctor import machine as doctor_machine
 from ops.doctor import model_config as doctor_model_config

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from frontend.build import torchserve_jar
+from hardened.build_agent import torchserve_jar
 from tests.conftest import ROOT
 
 JAR = torchserve_jar()
