@@ -34,6 +34,7 @@ BUNDLE_FOLDER = "bundle"
 INTERNAL_ERROR = to_json(
     {"error": {"code": "INTERNAL", "message": "the classifier failed on this request; the log has its request id"}}
 )
+PROTECTED = "TORCHSERVE_HARDENED"  # a variable that torchserve-hardened gives its workers
 SMALL_REQUEST_ITEMS = 64  # as many tweets as a full batch of single ones
 # What the metrics port calls the facts of the answer cache; a lookup is a distinct text of a batch.
 CACHE_COUNTERS = {"hits": "tweetclf_answer_cache_hits_total", "misses": "tweetclf_answer_cache_misses_total"}
@@ -101,6 +102,8 @@ class TweetsHandler:
             "model %s ready with %s on %s (%s) after %.2f s",
             *(bundle.model_version, engine.name, engine.device, why, time.monotonic() - started),
         )
+        if PROTECTED not in os.environ:
+            logger.warning("TorchServe runs without protection: start it by the command of torchserve-hardened")
         self._open_counters(context)
         # What is loaded stays. Without this, a body of 100,000 small lists makes Python's garbage collector look
         # through all objects of torch: a second in place of 0.1 s.

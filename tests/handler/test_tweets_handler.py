@@ -317,6 +317,20 @@ def test_initialize_with_a_gpu_id_but_no_gpu_runs_on_the_cpu(model_dir: Path) ->
     assert json.loads(handler.describe_handle())["device"] == "cpu"
 
 
+@pytest.mark.parametrize(("variables", "warnings"), [({}, 1), ({tweets_handler.PROTECTED: "1"}, 0)])
+def test_initialize_when_torchserve_is_the_unprotected_one_then_warns(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], warnings: int
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(tweets_handler.logger, "warning", told.append)
+    monkeypatch.delenv(tweets_handler.PROTECTED, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    TweetsHandler().initialize(FakeContext(model_dir))
+    assert len(told) == warnings
+    assert all("torchserve-hardened" in line for line in told)
+
+
 def test_handler_module_has_one_class_since_torchserve_refuses_a_second() -> None:
     """Source: TorchServe 0.12, ts/utils/util.py, list_classes_from_module."""
     classes = [one for one in vars(tweets_handler).values() if isinstance(one, type)]

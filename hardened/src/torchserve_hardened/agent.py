@@ -9,7 +9,7 @@ from pathlib import Path
 
 JAR = Path(__file__).with_name("agent.jar")
 # Of agent.jar; hardened/build_agent.py writes it.
-SHA256 = "071247802b12063803a9b16f477bb6edd5cb7c6ab6ec853f3edf603505e7f1ad"
+SHA256 = "b73184889daf5efea9b6cc6d3d98c4c685a43c1f707e58ed15a74a5f5c1c4f0c"
 JAVA_OPTIONS = "JDK_JAVA_OPTIONS"  # read by every `java` from 9 on
 ACTIVE = "TORCHSERVE_HARDENED"  # workers inherit it; set by the launcher alone
 

@@ -9,6 +9,8 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import io.grpc.netty.shaded.io.netty.util.internal.logging.InternalLoggerFactory;
+import io.grpc.netty.shaded.io.netty.util.internal.logging.JdkLoggerFactory;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -49,7 +51,14 @@ public class GRPCInterceptor implements ServerInterceptor {
     private static final String STREAMING = "/StreamPredictions";
     private static final String OPEN_INFERENCE = ".GRPCInferenceService/";
 
+    private static final java.util.logging.Logger NETTY_LOG =
+            java.util.logging.Logger.getLogger("io.grpc.netty.shaded.io.netty");
+
     static {
+        // At DEBUG gRPC's netty logs the bytes of each frame, whatever is in them. There it asks java.util.logging for its
+        // level, and not log4j2, where somebody may lower it.
+        InternalLoggerFactory.setDefaultFactory(JdkLoggerFactory.INSTANCE);
+        NETTY_LOG.setLevel(java.util.logging.Level.SEVERE);
         EXECUTOR_LOGS.forEach(log -> log.setFilter(record -> !isBrokenMessage(record.getThrown())));
     }
 
