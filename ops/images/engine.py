@@ -1,4 +1,4 @@
-"""Build the images, and prove that they serve, with docker or podman."""
+"""Build the images with docker, podman or buildah, and prove with one of the first two that they serve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ from ops.gateway.certificate import make_certificate
 from ops.gateway.keys import create_key
 
 COMPOSE = Path("deploy/compose/compose.yaml")
+ENGINES = ("docker", "podman", "buildah")
+RUNNERS = ENGINES[:2]  # buildah runs no composition
+BASE = "debian:bookworm-slim"
+SUITE = "bookworm"
 TARGETS = ("server", "gateway")
 PROJECT = "disaster-tweets-check"
 TWEET = "Dam breaks above the town"
@@ -39,9 +43,13 @@ class ImageError(RuntimeError):
     """An image does not do what it should; the message says what."""
 
 
-def find_engine() -> str | None:
-    """Return docker or podman, where its engine answers."""
-    for name in ("docker", "podman"):
+def find_engine(names: Sequence[str] = ENGINES) -> str:
+    """Return the first program that is here and whose engine answers.
+
+    Raises:
+        ImageError: none does.
+    """
+    for name in names:
         program = shutil.which(name)
         if program is None:
             continue
@@ -49,14 +57,36 @@ def find_engine() -> str | None:
             result = subprocess.run([program, "info"], capture_output=True, timeout=ANSWER_TIMEOUT_S, check=False)
             if result.returncode == 0:
                 return program
-    return None
+    raise ImageError(
+        f"no container engine answers; expected one of {', '.join(names)} (Debian: apt-get install podman)"
+    )
+
+
+def make_base(engine: str) -> None:
+    """Make the image that the Dockerfile starts from, where no registry can be reached: Debian's own packages.
+
+    Raises:
+        ImageError: mmdebstrap is missing.
+    """
+    program = shutil.which("mmdebstrap")
+    if program is None:
+        raise ImageError("mmdebstrap is missing; expected it on the path (Debian: apt-get install mmdebstrap)")
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        archive = Path(folder, "base.tar")
+        subprocess.run([program, "--variant=minbase", SUITE, str(archive)], timeout=BUILD_TIMEOUT_S, check=True)
+        if Path(engine).name != "buildah":
+            subprocess.run([engine, "import", str(archive), BASE], timeout=STEP_TIMEOUT_S, check=True)
+            return
+        container = _run([engine, "from", "scratch"], os.environ, STEP_TIMEOUT_S).strip()
+        for command in (["add", container, str(archive), "/"], ["commit", "--rm", container, BASE]):
+            _run([engine, *command], os.environ, STEP_TIMEOUT_S)
 
 
 def build(engine: str, root: Path, environment: Mapping[str, str], signing_key: Path | None) -> list[str]:
     """Build both images; return their names with the version as tag. They get the tag `latest` too.
 
     Args:
-        engine: docker or podman.
+        engine: one of ENGINES.
         root: the checkout.
         environment: TORCH_INDEX, the package index that torch is taken from, is read from it.
         signing_key: the archive's; None makes one for this build.

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.images.file import copy_words, read_dockerfile
 from ops.serve.supervisor import STOP_TIMEOUT_S
 from tests.chaos.supervised_server import SupervisedServer
 from tests.conftest import ROOT
 from tests.serving.canned_archive import build_canned_archive
 from tests.serving.settings_server import ask
 from tests.serving.torchserve_process import Ports, is_alive, write_config
+from tests.support.dockerfile import copy_words, read_dockerfile
 
 pytestmark = pytest.mark.serving
 

@@ -95,10 +95,29 @@ def test_check_when_the_containers_do_not_start_then_shows_their_log_and_takes_t
     assert asked.read_text(encoding="utf-8").splitlines()[-1].endswith(" down")
 
 
-def test_engine_when_its_daemon_does_not_answer_then_none(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (image_engine.find_engine() or "").endswith("/docker")
+def test_engine_when_no_daemon_answers_then_says_what_to_install(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert image_engine.find_engine().endswith("/docker")
     monkeypatch.setenv("DOCKER_INFO", "1")
-    assert image_engine.find_engine() is None
+    monkeypatch.setenv("PATH", str(asked.parent / "bin"))
+    with pytest.raises(ImageError, match="expected one of docker, podman"):
+        image_engine.find_engine()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("docker", ["import"]), ("buildah", ["from scratch", "add", "commit"])])
+def test_base_when_no_registry_is_there_then_made_of_debians_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: list[str]
+) -> None:
+    for program in (name, "mmdebstrap"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n')
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    image_engine.make_base(str(tmp_path / name))
+    first, *rest = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+    assert first.startswith("--variant=minbase bookworm ")
+    assert [line[: len(words)] for line, words in zip(rest, expected, strict=True)] == expected
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(ImageError, match="apt-get install mmdebstrap"):
+        image_engine.make_base(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
