@@ -1,7 +1,7 @@
 """The classifier in packed form: only real tokens go through the linear layers.
 
 A batch of tweets is ragged; padded to its longest, a third to two thirds of the work is wasted
-(docs/log.md). Here the linear layers, norms and GELU see the real tokens of all tweets as one
+(docs/log/2026-11.md#packed-trace). Here the linear layers, norms and GELU see the real tokens of all tweets as one
 matrix, and only attention works on a padded grid. Every change between the two is a look-up of rows
 by a table that comes with the tokens: a copy in any engine, without a shape that depends on data.
 """

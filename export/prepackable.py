@@ -3,7 +3,8 @@
 The weights of the linear layers may be brought into the layout of the CPU by the engine, after loading.
 
 `torch.nn.functional.linear` takes MKL for float32, which uses half of the vector width of an AMD CPU; oneDNN uses
-all of it, but only through operators of its own and on weights that it has laid out (docs/log.md has the rates).
+all of it, but only through operators of its own and on weights that it has laid out
+(rates: docs/log/2026-11.md#float32-torchscript).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class BatchedAttention(nn.Module):
     """`GridAttention` as two batched matrix products on a CPU, and as torch has it on a GPU; to be scripted.
 
     For two dozen tokens of 32 numbers torch's own kernel for CPUs is mostly overhead, and so is copying: one look-up
-    brings what each head needs of each token into its place, and one brings it back (docs/log.md has the times).
+    brings what each head needs of each token into its place, and one brings it back
+    (times: docs/log/2026-11.md#float32-memory-and-copies).
 
     Args:
         attention: whose heads and width are taken over.

@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives the intermediate results of a network back to the kernel whenever a few megabytes of them
     are free, and the kernel clears every page when the next micro-batch asks for them again: a fourteenth of the time
-    of the float32 network (docs/log.md).
+    of the float32 network (docs/log/2026-11.md#float32-memory-and-copies).
 
     Returns:
         Whether the C library of this process has the two settings; without them nothing is changed.
