@@ -33,7 +33,7 @@ help-all: #+ list every command and variable
 	@echo 'usage: make COMMAND [VARIABLE=value]'
 	@$(call list_targets,#[#+])
 	@echo 'variables: VENV=folder  PYTHON=interpreter  TORCH_INDEX=url of PyTorch'"'"'s CPU-only index  DATA=folder  OVERRIDES=hydra'
-	@echo '           USERS=$(USERS)  DURATION_S=$(DURATION_S)  MINUTES=$(MINUTES)  RELIABILITY_DIR=$(RELIABILITY_DIR)'
+	@echo 'with values: USERS=$(USERS)  DURATION_S=$(DURATION_S)  MINUTES=$(MINUTES)  RELIABILITY_DIR=$(RELIABILITY_DIR)'
 
 setup: ## make the environment: locked packages, torch, a Java where there is none
 	$(SETUP)

@@ -15,4 +15,5 @@ def test_the_committed_picture_is_what_the_command_draws() -> None:
 def test_the_picture_is_well_formed_and_its_folders_exist() -> None:
     assert ElementTree.fromstring(picture()).tag.endswith("svg")
     folders = [box.name for box in BOXES if box.name.endswith("/") and not box.name.startswith("build/")]
-    assert folders and all((ROOT / folder).is_dir() for folder in folders)
+    assert folders
+    assert all((ROOT / folder).is_dir() for folder in folders)
