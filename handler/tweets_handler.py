@@ -93,7 +93,7 @@ class TweetsHandler:
                 "disaster_from": thresholds.disaster_from,
             },
             "golden": {"samples": len(bundle.golden), "largest_difference": difference},
-            "worker_pid": os.getpid(),  # who of several answers is chance
+            "worker_pid": os.getpid(),  # any worker may answer; this tells which one did
             "load_seconds": round(time.monotonic() - started, 2),
             "bundle": dict(bundle.facts),
         }
