@@ -237,7 +237,7 @@ def _original_of(run: str) -> str:
 
 
 _SHORT_RUN_CHARS = 8  # bounds the memory of what is kept; the runs of tweets are shorter
-# Three failed attempts take 5 us, and the same few runs come again and again.
+# Three failed attempts take 5 us, and the same few runs come repeatedly.
 _original_of_short = lru_cache(maxsize=4096)(_original_of)
 
 
