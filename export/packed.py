@@ -1,7 +1,7 @@
 """The classifier in packed form: only real tokens go through the linear layers.
 
 A batch of tweets is ragged; padded to its longest, a third to two thirds of the work is wasted
-(docs/log.md). Here the linear layers, norms and GELU see the real tokens of all tweets as one
+(docs/log/2026-11.md#packed-trace). Here the linear layers, norms and GELU see the real tokens of all tweets as one
 matrix, and only attention works on a padded grid. Every change between the two is a look-up of rows
 by a table that comes with the tokens: a copy in any engine, without a shape that depends on data.
 """
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertModel
 
-NOWHERE = -1e9  # as tweetclf/engines/packing.py
+MASKED_BIAS = -1e9  # as tweetclf/engines/packing.py
 
 
 class ResidualLinear(nn.Linear):
@@ -48,23 +48,27 @@ class GridAttention(nn.Module):
         self.num_heads = num_heads
         self.width = width
 
-    def forward(self, qkv: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, qkv: torch.Tensor, packed_row_of_cell: torch.Tensor, cell_of_token: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
         """Return (1, packed, hidden).
 
         Args:
             qkv: (1, packed, 3 * hidden) floating: query, key and value of each token.
-            cells: (batch, tokens) int, row in the packed list of each cell.
-            places: (packed,) int, cell of each packed token.
+            packed_row_of_cell: (batch, tokens) int, row in the packed list of each cell.
+            cell_of_token: (packed,) int, cell of each packed token.
             bias: (batch, 1, 1, tokens) floating, added to attention scores.
         """
-        grid = functional.embedding(cells, qkv.squeeze(0))  # (batch, tokens, 3 * hidden)
+        grid = functional.embedding(packed_row_of_cell, qkv.squeeze(0))  # (batch, tokens, 3 * hidden)
         batch, tokens = grid.shape[:2]
         query, key, value = (
             part.view(batch, tokens, self.num_heads, self.width // self.num_heads).transpose(1, 2)
             for part in grid.split(self.width, -1)
         )
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return functional.embedding(places, mixed.transpose(1, 2).reshape(batch * tokens, self.width)).unsqueeze(0)
+        return functional.embedding(cell_of_token, mixed.transpose(1, 2).reshape(batch * tokens, self.width)).unsqueeze(
+            0
+        )
 
 
 class PackedLayer(nn.Module):
@@ -92,17 +96,17 @@ class PackedLayer(nn.Module):
         self.feed_norm: nn.Module = layer.output.LayerNorm
 
     def forward(
-        self, hidden: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor
+        self, hidden: torch.Tensor, packed_row_of_cell: torch.Tensor, cell_of_token: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
         """Return the next hidden states.
 
         Args:
             hidden: (1, packed, hidden) floating.
-            cells: as of `PackedNetwork.forward`, and so are the next two.
-            places: (packed,) int.
+            packed_row_of_cell: as of `PackedNetwork.forward`, and so are the next two.
+            cell_of_token: (packed,) int.
             bias: (batch, 1, 1, tokens) floating.
         """
-        mixed = self.attention(self.qkv(hidden), cells, places, bias)
+        mixed = self.attention(self.qkv(hidden), packed_row_of_cell, cell_of_token, bias)
         hidden = self.attention_norm(self.attention_out(mixed, hidden))
         return self.feed_norm(self.feed_out(self.activation(self.feed_in(hidden)), hidden))
 
@@ -137,9 +141,9 @@ class PackedNetwork(nn.Module):
     def forward(
         self,
         input_ids: torch.Tensor,
-        columns: torch.Tensor,
-        cells: torch.Tensor,
-        places: torch.Tensor,
+        position_ids: torch.Tensor,
+        packed_row_of_cell: torch.Tensor,
+        cell_of_token: torch.Tensor,
         bias: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
@@ -147,19 +151,20 @@ class PackedNetwork(nn.Module):
 
         Args:
             input_ids: (packed,) int, ids of all tweets one after the other; any id behind the last.
-            columns: (packed,) int, position of each within its tweet.
-            cells: (batch, tokens) int, row in the packed list of each cell of the grid; any row where nothing lies.
-            places: (packed,) int, number of the cell of each packed token.
+            position_ids: (packed,) int, position of each within its tweet.
+            packed_row_of_cell: (batch, tokens) int, row in the packed list of each cell of the grid; any row where
+                nothing lies.
+            cell_of_token: (packed,) int, number of the cell of each packed token.
             bias: (batch, 1, 1, tokens) floating, added to attention scores; very negative where nothing lies.
             weights: (batch, tokens, 1) float32, share of each cell in its tweet's mean; 0 where nothing lies.
         """
         words = functional.embedding(input_ids, self.words.weight)
         # One tweet of all tokens: OpenVINO fuses norms and quantisation over three axes, not over two.
-        hidden = self.norm(words + functional.embedding(columns, self.positions.weight)).unsqueeze(0)
+        hidden = self.norm(words + functional.embedding(position_ids, self.positions.weight)).unsqueeze(0)
         bias = bias.type_as(hidden)
         for layer in self.layers:
-            hidden = layer(hidden, cells, places, bias)
-        grid = functional.embedding(cells, hidden.squeeze(0))  # (batch, tokens, hidden)
+            hidden = layer(hidden, packed_row_of_cell, cell_of_token, bias)
+        grid = functional.embedding(packed_row_of_cell, hidden.squeeze(0))  # (batch, tokens, hidden)
         # Float32 weights: the mean of a half-precision network is taken in float32.
         return self.head((grid * weights).sum(1).type_as(hidden))
 
@@ -184,13 +189,15 @@ class PackedClassifier(nn.Module):
         """
         batch, tokens = attention_mask.shape
         flat = attention_mask.reshape(-1)
-        places = flat.nonzero().squeeze(1)  # (packed,)
+        cell_of_token = flat.nonzero().squeeze(1)  # (packed,)
         # Running number of the real tokens; -1 before the first of them, where nothing lies either.
-        cells = (flat.cumsum(0) - 1).clamp(min=0).view(batch, tokens)
-        bias = ((1 - attention_mask) * NOWHERE).view(batch, 1, 1, tokens)
+        packed_row_of_cell = (flat.cumsum(0) - 1).clamp(min=0).view(batch, tokens)
+        bias = ((1 - attention_mask) * MASKED_BIAS).view(batch, 1, 1, tokens)
         weights = (attention_mask / attention_mask.sum(1, keepdim=True)).unsqueeze(-1)
-        packed_ids = input_ids.reshape(-1).index_select(0, places)
-        return self.network(packed_ids, torch.remainder(places, tokens), cells, places, bias, weights)
+        packed_ids = input_ids.reshape(-1).index_select(0, cell_of_token)
+        return self.network(
+            packed_ids, torch.remainder(cell_of_token, tokens), packed_row_of_cell, cell_of_token, bias, weights
+        )
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

@@ -3,7 +3,8 @@
 The weights of the linear layers may be brought into the layout of the CPU by the engine, after loading.
 
 `torch.nn.functional.linear` takes MKL for float32, which uses half of the vector width of an AMD CPU; oneDNN uses
-all of it, but only through operators of its own and on weights that it has laid out (docs/log.md has the rates).
+all of it, but only through operators of its own and on weights that it has laid out
+(rates: docs/log/2026-11.md#float32-torchscript).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class BatchedAttention(nn.Module):
     """`GridAttention` as two batched matrix products on a CPU, and as torch has it on a GPU; to be scripted.
 
     For two dozen tokens of 32 numbers torch's own kernel for CPUs is mostly overhead, and so is copying: one look-up
-    brings what each head needs of each token into its place, and one brings it back (docs/log.md has the times).
+    brings what each head needs of each token into its place, and one brings it back
+    (times: docs/log/2026-11.md#float32-memory-and-copies).
 
     Args:
         attention: whose heads and width are taken over.
@@ -76,28 +78,30 @@ class BatchedAttention(nn.Module):
         self.width = attention.width
         self.scale = (attention.width // attention.num_heads) ** -0.5
 
-    def forward(self, qkv: torch.Tensor, cells: torch.Tensor, places: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, qkv: torch.Tensor, packed_row_of_cell: torch.Tensor, cell_of_token: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
         """Return (1, packed, hidden); arguments as `GridAttention.forward`."""
-        batch, tokens = cells.shape[0], cells.shape[1]
+        batch, tokens = packed_row_of_cell.shape[0], packed_row_of_cell.shape[1]
         heads, width = self.num_heads, self.width
         each = width // heads
         if qkv.is_cuda:
-            grid = functional.embedding(cells, qkv.squeeze(0))
+            grid = functional.embedding(packed_row_of_cell, qkv.squeeze(0))
             parts = grid.view(batch, tokens, 3, heads, each).permute(2, 0, 3, 1, 4)
             mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
             mixed = mixed.transpose(1, 2).reshape(batch * tokens, width)
-            return functional.embedding(places, mixed).unsqueeze(0)
+            return functional.embedding(cell_of_token, mixed).unsqueeze(0)
         # A token is 3 * heads rows of `each` numbers: its queries, keys and values.
-        part = torch.arange(3 * heads, dtype=cells.dtype).view(3, 1, heads, 1)
-        rows = (cells * (3 * heads)).view(1, batch, 1, tokens) + part
+        part = torch.arange(3 * heads, dtype=packed_row_of_cell.dtype).view(3, 1, heads, 1)
+        rows = (packed_row_of_cell * (3 * heads)).view(1, batch, 1, tokens) + part
         parts = functional.embedding(rows.view(3, batch * heads, tokens), qkv.view(-1, each))
         added = bias.expand(batch, heads, 1, tokens).reshape(batch * heads, 1, tokens)
         scores = torch.baddbmm(added, parts[0], parts[1].transpose(1, 2), alpha=self.scale)
         mixed = torch.bmm(scores.softmax(-1), parts[2])  # (batch * heads, tokens, each)
         # Cell (tweet, token) is row (tweet, head, token) there, for each head.
-        tweets = torch.div(places, tokens, rounding_mode="floor")
-        first = places + tweets * ((heads - 1) * tokens)
-        head = torch.arange(heads, dtype=places.dtype) * tokens
+        tweets = torch.div(cell_of_token, tokens, rounding_mode="floor")
+        first = cell_of_token + tweets * ((heads - 1) * tokens)
+        head = torch.arange(heads, dtype=cell_of_token.dtype) * tokens
         return functional.embedding(first.view(-1, 1) + head, mixed.view(-1, each)).view(1, -1, width)
 
 

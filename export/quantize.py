@@ -50,7 +50,7 @@ class Setting:
 
 
 # OpenVINO 2026.4 shifts the logits when the head behind the sum over tokens is int8: by 0.16 on average, against 0.01
-# with its low-precision passes off (docs/log.md). It has two rows and costs nothing.
+# with its low-precision passes off (docs/log/2026-11.md#int8-drift-of-the-head). It has two rows and costs nothing.
 HEAD = r".*head/.*"
 # The widest inputs, with the outliers, are those of the second feed-forward matrices: in int8 they cost most agreement,
 # in float32 most time. The first setting that passes the gate is taken.

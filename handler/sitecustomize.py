@@ -3,7 +3,7 @@
 Python runs a module of this name at its start, and TorchServe puts the unpacked archive on the worker's path. From then
 on `import torch` gives a module that is loaded when something of it is first asked for. TorchServe 0.12 asks in
 `isinstance(answer, torch.Tensor)`, after bytes and str, which are all that our handler returns. It spares a worker a
-fifth of a gigabyte and a second (docs/adr/0013). Where this is not run, torch is loaded and all else is the same.
+fifth of a gigabyte and a second (docs/adr/0007). Where this is not run, torch is loaded and all else is the same.
 
 Source: ts/protocol/otf_message_handler.py, create_predict_response.
 """

@@ -94,7 +94,7 @@ class TweetsHandler:
                 "disaster_from": thresholds.disaster_from,
             },
             "golden": {"samples": len(bundle.golden), "largest_difference": difference},
-            "worker_pid": os.getpid(),  # who of several answers is chance
+            "worker_pid": os.getpid(),  # any worker may answer; this tells which one did
             "load_seconds": round(time.monotonic() - started, 2),
             "bundle": dict(bundle.facts),
         }
@@ -211,7 +211,7 @@ class TweetsHandler:
             return _read_request(payload, give_up_at)
         except InvalidRequestError as error:
             # Through its traceback it would hold our frames, and they all bodies of the batch, until Python looks for
-            # cycles: megabytes an error, seen as a worker that grew (docs/log.md, 2026-11-25).
+            # cycles: megabytes an error, seen as a worker that grew (docs/log/2026-11.md#worker-memory-drawn-requests).
             error.__context__ = None
             return error.with_traceback(None)
         except Exception as error:  # a fault of ours; its message may hold the text and stays out of the log

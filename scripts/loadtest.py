@@ -231,7 +231,7 @@ def add_options(parser: Any) -> None:
         default=True,
         help="put a new number at the end of each tweet, so that no cache helps (default: on)",
     )
-    # These are read before the page is there, or after it has gone.
+    # These are read before the page is there, or after it was closed.
     group = parser.add_argument_group("disaster-tweets", "examples: head of scripts/loadtest.py")
     group.add_argument(
         "--mix", type=parse_mix, metavar="<single:bulk:grpc>", help="weights of the kinds of users (default: 1:0:0)"

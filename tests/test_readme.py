@@ -1,4 +1,4 @@
-"""The README's commands are run: what it promises cannot rot."""
+"""The commands of README and user documents are run: what they promise cannot rot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,26 @@ from tests.conftest import ROOT
 from tests.serving.torchserve_process import TorchServeProcess
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs").glob("guides/*.md"))]
+PAGES += sorted((ROOT / "docs").glob("reference/*.md"))
+USER_TEXT = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = USER_TEXT) -> list[str]:
     """Return the fenced blocks of a language, "" for those of none."""
-    parts = re.split(r"^```", README, flags=re.MULTILINE)
+    parts = re.split(r"^```", text, flags=re.MULTILINE)
     fenced = [part.partition("\n") for part in parts[1::2]]
     return [content for name, _, content in fenced if name == language]
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-CURLS = [command for command in COMMANDS if command.startswith("curl")]
+CURLS = list(dict.fromkeys(command for command in COMMANDS if command.startswith("curl")))
+
+
+def test_the_readme_is_one_page() -> None:
+    assert README.count("\n") <= 150
 
 
 def on_test_ports(text: str, server: TorchServeProcess) -> str:
@@ -91,7 +99,7 @@ def test_the_torchserve_command_is_the_one_that_the_server_tests_start(server: T
     assert started[-4:] == ["-s", "model_store", "-m", "tweets.mar"]
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", USER_TEXT, re.MULTILINE))))
 def test_a_make_target_exists(target: str) -> None:
     arguments = ["make", "--dry-run", target, f"DATA={ROOT}"]
     result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -99,26 +107,21 @@ def test_a_make_target_exists(target: str) -> None:
 
 
 def test_the_tree_names_what_is_there() -> None:
-    (tree,) = [block for block in blocks("") if "tweetclf/" in block]
+    (tree,) = [block for block in blocks("", ARCHITECTURE) if "tweetclf/" in block]
     for line in tree.splitlines():
         assert (ROOT / line.split()[0]).exists(), line
 
 
 def test_every_folder_is_in_the_tree() -> None:
-    (tree,) = [block for block in blocks("") if "tweetclf/" in block]
+    (tree,) = [block for block in blocks("", ARCHITECTURE) if "tweetclf/" in block]
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = {line.split("/")[0] + "/" for line in tracked.splitlines() if "/" in line and not line.startswith(".")}
     assert folders - {line.split()[0] for line in tree.splitlines()} == set()
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))
-def test_a_link_leads_somewhere(link: str) -> None:
-    assert (ROOT / Path(link)).exists()
-
-
 def test_the_figures_are_those_of_the_committed_model() -> None:
     facts = json.loads((ROOT / "model" / "training.json").read_text(encoding="utf-8"))
-    rows = re.findall(r"^\| .*? \| `(dev\w*)` \| ([\d,]+) \| ([\d. |]+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| .*? \| `(dev\w*)` \| ([\d,]+) \| ([\d. |]+) \|$", RESULTS, re.MULTILINE)
     assert {name for name, _, _ in rows} == {name for name in facts if name.startswith("dev")}
     for name, count, figures in rows:
         part = facts[name]
@@ -126,4 +129,6 @@ def test_the_figures_are_those_of_the_committed_model() -> None:
         shown = [float(figure) for figure in figures.split(" | ")]
         expected = [part[figure] for figure in ("f1", "accuracy", "precision", "recall", "roc_auc", "ece_15_bins")]
         assert shown == [round(figure, 3) for figure in expected]
-    assert f"{facts['model_version']}" in README
+    assert f"{facts['model_version']}" in RESULTS
+    shown = [f"{facts['dev'][figure]:.3f}" for figure in ("f1", "accuracy", "roc_auc")]
+    assert "F1 is {}, accuracy {} and ROC-AUC {}".format(*shown) in README

@@ -43,7 +43,7 @@ class HandlerConfig:
         disaster_from: the same for the upper end.
         audit_log: file of hashes and decisions (tweetclf/audit_log.py); None keeps none.
         audit_key_file: holds the key of those hashes.
-        audit_max_bytes: size at which that file makes room for a new one.
+        audit_max_bytes: size at which that file is moved away and a new one begun.
     """
 
     engine: str = "auto"

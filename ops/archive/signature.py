@@ -1,6 +1,6 @@
 """Verify an archive: the signature of its manifest, then every byte of it against the manifest.
 
-Needs neither network nor torch. What the signature means and what it does not: docs/adr/0011.
+Needs neither network nor torch. What the signature means and what it does not: docs/adr/0005.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The gateway's API keys: made, listed, revoked and checked; only their hashes are kept.
 
 A key holds 256 random bits, so a plain SHA-256 of it cannot be searched; slow hashes are for passwords that people
-choose (docs/adr/0010).
+choose (docs/adr/0004).
 """
 
 from __future__ import annotations

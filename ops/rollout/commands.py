@@ -1,6 +1,6 @@
 """Change the model that is served behind the gateway without losing a request, and change it back.
 
-Each archive gets a TorchServe of its own; the gateway is pointed to it when it has proved itself (docs/adr/0012).
+Each archive gets a TorchServe of its own; the gateway is pointed to it when it has proved itself (docs/adr/0006).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ GATEWAY_SETTINGS = Path("deploy/gateway/gateway.yaml")
 SAMPLE = Path("scripts/loadtest_tweets.txt")
 DESCRIPTION = """Change the model that is served behind the gateway without losing a request, and change it back.
 
-Each archive gets a TorchServe of its own; the gateway is pointed to it when it has proved itself (docs/adr/0012).
+Each archive gets a TorchServe of its own; the gateway is pointed to it when it has proved itself (docs/adr/0006).
 Exit status: 0 done, 1 refused or rolled back, 3 done and the old server could not be stopped, 130 interrupted.
 """
 EXAMPLE = """examples:

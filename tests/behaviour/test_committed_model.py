@@ -1,6 +1,7 @@
 """The committed model behaves: pass rates of own-written cases stay above stated floors.
 
-What it reached when the floors were set stands in docs/log.md. A floor is no aim: a new default model must not fall
+What it reached when the floors were set stands in
+docs/log/2026-11.md#behaviour-new-default. A floor is no aim: a new default model must not fall
 below it without somebody saying so.
 """
 

@@ -22,7 +22,7 @@ from tweetclf.engines.processor import length_step
 from tweetclf.engines.torchscript import TorchScriptEngine
 from tweetclf.errors import BundleError
 
-REAL_TWEETS = 256  # docs/log.md has 1,024, which takes minutes on two busy cores
+REAL_TWEETS = 256  # docs/log/2026-11.md#int8-packed-exact-fast-close has 1,024, which takes minutes
 
 
 def int8_engine(bundle: Bundle, threads: int = 1) -> OpenVinoEngine:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tweetclf.engines.packing import NOWHERE, pack, pad
+from tweetclf.engines.packing import MASKED_BIAS, pack, pad
 
 
 def random_rows(tweets: int, seed: int) -> list[list[int]]:
@@ -22,14 +22,14 @@ def test_pack_of_random_rows_finds_every_token_again(tweets: int, packed_step: i
     packed = pack(rows, packed_step, length_step)
     lengths = np.array([len(row) for row in rows])
     assert len(packed.input_ids) % packed_step == 0
-    assert packed.cells.shape[1] % length_step == 0
+    assert packed.packed_row_of_cell.shape[1] % length_step == 0
     ids, mask = pad(rows, length_step)
     filled = mask.astype(bool)
-    assert np.array_equal(packed.input_ids[packed.cells][filled], ids[filled])
+    assert np.array_equal(packed.input_ids[packed.packed_row_of_cell][filled], ids[filled])
     real = int(lengths.sum())
-    assert np.array_equal(ids.reshape(-1)[packed.places[:real]], packed.input_ids[:real])
-    assert np.array_equal(packed.columns[packed.cells][filled], np.nonzero(filled)[1])
-    assert np.array_equal(packed.bias[:, 0, 0] == NOWHERE, ~filled)
+    assert np.array_equal(ids.reshape(-1)[packed.cell_of_token[:real]], packed.input_ids[:real])
+    assert np.array_equal(packed.position_ids[packed.packed_row_of_cell][filled], np.nonzero(filled)[1])
+    assert np.array_equal(packed.bias[:, 0, 0] == MASKED_BIAS, ~filled)
     assert np.allclose(packed.weights.sum((1, 2)), 1)
     assert np.array_equal(packed.weights[..., 0] > 0, filled)
 
@@ -37,8 +37,8 @@ def test_pack_of_random_rows_finds_every_token_again(tweets: int, packed_step: i
 def test_pack_fills_up_with_indices_that_exist() -> None:
     packed = pack([[7], [8, 9]], packed_step=16, length_step=8)
     assert packed.input_ids.tolist() == [7, 8, 9, *[0] * 13]
-    assert packed.places.tolist() == [0, 8, 9, *[0] * 13]
-    assert 0 <= packed.cells.min() <= packed.cells.max() < 16
+    assert packed.cell_of_token.tolist() == [0, 8, 9, *[0] * 13]
+    assert 0 <= packed.packed_row_of_cell.min() <= packed.packed_row_of_cell.max() < 16
 
 
 def test_pack_types_are_those_of_the_network() -> None:

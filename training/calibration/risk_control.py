@@ -7,7 +7,7 @@ like the calibration rows is then at most 1 - confidence.
 
 The bands end between ranks of the calibration scores. Given the score at the boundary, the rows beyond it are
 independent draws of that side, so their errors are binomial; the sequence keeps its level as long as the share of
-errors does not fall while bands get wider. docs/adr/0007 has the reasons, and why not MAPIE's own controller.
+errors does not fall while bands get wider. docs/adr/0003 has the reasons, and why not MAPIE's own controller.
 
 Source: Angelopoulos et al. 2021, arXiv:2110.01052, sections 2 and 3 (Learn-then-Test, fixed-sequence testing).
 """
@@ -36,7 +36,8 @@ RISKS = tuple(round(percent / 100, 2) for percent in range(2, 21))
 NEVER = (0.0, 1.0)
 
 # Shares of the calibration rows. A sequence that starts with a handful of rows fails at once, since few rows refute
-# nothing. The disaster side comes first: on Kaggle's labels it is the purer one. Chosen on trial models (docs/log.md);
+# nothing. The disaster side comes first: on Kaggle's labels it is the purer one. Chosen on trial models
+# (docs/log/2026-11.md#threshold-guarantees);
 # another choice costs coverage, never the guarantee.
 _STEP = 0.01
 _DISASTER_START = 0.1

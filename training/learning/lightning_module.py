@@ -28,7 +28,7 @@ class LearningSettings:
         warmup_share: of all steps, linear from 0; then linear to 0.
         label_smoothing: share of a label given to both classes alike, in [0, 1); a soft target is learnt as it is.
 
-    Source: recipe B, measured in docs/log.md.
+    Source: recipe B, measured in docs/log/2026-11.md#recipe-before-this-repository.
     """
 
     learning_rate: float = 1e-3

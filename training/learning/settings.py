@@ -26,7 +26,8 @@ class ModelSettings:
 
     Args:
         num_hidden_layers: of the base encoder, from the input on.
-        attention: implementation in transformers; "eager" trains faster on a CPU (docs/log.md).
+        attention: implementation in transformers; "eager" trains faster on a CPU
+            (docs/log/2026-11.md#training-on-two-shared-cores).
         encoder_dropout: of hidden states and attention weights, in [0, 1).
         head_dropout: of the pooled vector, in [0, 1).
         tuning: "lora" trains a low-rank update, "full" every weight of the layers, of which the nearest low-rank update

@@ -15,7 +15,8 @@ class TrainedWeightAveraging(WeightAveraging):
 
     With LoRA 98 of 100 weights of three layers are frozen, with all layers tuned 69: they are shared with the average
     instead of averaged with themselves at each step, to the same bits. Buffers are copied: the average of whole numbers
-    is cut off to a whole number, and with a decay of 0.9 Lightning's default makes position 3 a 2 (docs/log.md).
+    is cut off to a whole number, and with a decay of 0.9 Lightning's default makes position 3 a 2
+    (docs/log/2026-11.md#training-step-profile).
 
     Args:
         decay: share of the average that stays at each step, in [0, 1).

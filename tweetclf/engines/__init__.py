@@ -21,7 +21,8 @@ class Engine(Protocol):
         precision: `int8`, `float32`, `bfloat16` or `float16`.
         tolerance: largest difference of a probability from the float32 training process that is still
             the same model at this engine's precision.
-        batch_tokens: tokens of a micro-batch that it is fastest with, measured (docs/log.md).
+        batch_tokens: tokens of a micro-batch that it is fastest with, measured
+            (docs/log/2026-11.md#int8-packed-exact-fast-close).
     """
 
     name: str

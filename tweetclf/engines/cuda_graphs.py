@@ -85,7 +85,7 @@ class _Graph:
 
     def run(self, packed: Packed) -> npt.NDArray[np.float32]:
         """Return logits of the tweets of a micro-batch; what is left of the bucket computes something of no use."""
-        tweets = len(packed.cells)
+        tweets = len(packed.packed_row_of_cell)
         with torch.inference_mode():
             for field, host, inputs in zip(packed, self._host, self._inputs, strict=True):
                 host[: len(field)].copy_(torch.from_numpy(field))

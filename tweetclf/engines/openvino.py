@@ -41,7 +41,8 @@ class OpenVinoEngine:
 
     Three things make it so: scales are constants of the file, not of the batch; each token has a row of its own in
     every matrix product; and the width of the attention grid is a multiple of `length_step`, so that every float32
-    sum over the tokens of a tweet is cut into vectors in one way only (docs/log.md has the proof).
+    sum over the tokens of a tweet is cut into vectors in one way only
+    (measured: docs/log/2026-11.md#int8-independent-of-neighbours).
 
     Args:
         model_path: the `.xml`; its `.bin` is in the same folder. Inputs are the fields of `packing.Packed`; output
@@ -56,10 +57,12 @@ class OpenVinoEngine:
 
     name = "openvino"
     precision = "int8"
-    # Of a probability: quantisation moved the score by at most 0.08 on 2,048 real tweets (docs/log.md). A model
+    # Of a probability: quantisation moved the score by at most 0.08 on 2,048 real tweets
+    # (docs/log/2026-11.md#int8-packed-exact-fast-close). A model
     # that was swapped, or cut off from its weights, is far beyond on some golden sample.
     tolerance = 0.1
-    # Some thirty tweets: more no longer stay in the second-level cache, fewer pay for every node again (docs/log.md).
+    # Some thirty tweets: more no longer stay in the second-level cache, fewer pay for every node again
+    # (docs/log/2026-11.md#int8-packed-exact-fast-close).
     batch_tokens = 768
 
     def __init__(self, model_path: Path, device: str = "CPU", threads: int = 1, length_step: int = 16) -> None:
@@ -68,7 +71,7 @@ class OpenVinoEngine:
         self._length_step = length_step
         core = openvino.Core()
         # Operations that are not int8 run in bfloat16 where the CPU has it: half the memory traffic, and scores move by
-        # at most 0.002 (docs/log.md).
+        # at most 0.002 (docs/log/2026-11.md#int8-bfloat16-rest).
         non_int8_precision = "bf16" if "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES") else "f32"
         settings = {
             "INFERENCE_NUM_THREADS": threads,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-NOWHERE = -1e9  # added to an attention score: exp of it is 0 in float32, whatever the score
+MASKED_BIAS = -1e9  # added to an attention score: exp of it is 0 in float32, whatever the score
 
 
 class Packed(NamedTuple):
@@ -18,17 +18,17 @@ class Packed(NamedTuple):
 
     Args:
         input_ids: (packed,) int32; filled up behind the last tweet with id 0.
-        columns: (packed,) int32, position of each token within its tweet.
-        cells: (batch, tokens) int32, row in `input_ids` of each cell; 0 where nothing lies.
-        places: (packed,) int32, cell of each token, counted along the rows; 0 for what was filled up.
-        bias: (batch, 1, 1, tokens) float32, 0 where a token lies, else NOWHERE.
+        position_ids: (packed,) int32, position of each token within its tweet.
+        packed_row_of_cell: (batch, tokens) int32, row in `input_ids` of each cell; 0 where nothing lies.
+        cell_of_token: (packed,) int32, cell of each token, counted along the rows; 0 for what was filled up.
+        bias: (batch, 1, 1, tokens) float32, 0 where a token lies, else MASKED_BIAS.
         weights: (batch, tokens, 1) float32, 1 / length of the tweet where a token lies, else 0.
     """
 
     input_ids: npt.NDArray[np.int32]
-    columns: npt.NDArray[np.int32]
-    cells: npt.NDArray[np.int32]
-    places: npt.NDArray[np.int32]
+    position_ids: npt.NDArray[np.int32]
+    packed_row_of_cell: npt.NDArray[np.int32]
+    cell_of_token: npt.NDArray[np.int32]
     bias: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
 
@@ -48,15 +48,17 @@ def pack(rows: Sequence[Sequence[int]], packed_step: int = 1, length_step: int =
     filled = np.arange(width, dtype=np.int32) < lengths[:, None]  # (batch, tokens)
     input_ids = np.zeros(total, dtype=np.int32)
     input_ids[:real] = [token for row in rows for token in row]
-    places = np.zeros(total, dtype=np.int32)
-    places[:real] = np.flatnonzero(filled)
-    cells = np.zeros(filled.shape, dtype=np.int32)
-    cells[filled] = np.arange(real, dtype=np.int32)
-    columns = np.zeros(total, dtype=np.int32)
-    columns[:real] = places[:real] % width
-    bias = np.where(filled, np.float32(0), np.float32(NOWHERE))[:, None, None, :]
+    cell_of_token = np.zeros(total, dtype=np.int32)
+    cell_of_token[:real] = np.flatnonzero(filled)
+    packed_row_of_cell = np.zeros(filled.shape, dtype=np.int32)
+    packed_row_of_cell[filled] = np.arange(real, dtype=np.int32)
+    position_ids = np.zeros(total, dtype=np.int32)
+    position_ids[:real] = cell_of_token[:real] % width
+    bias = np.where(filled, np.float32(0), np.float32(MASKED_BIAS))[:, None, None, :]
     weights = (filled / lengths[:, None].astype(np.float32))[:, :, None]
-    return Packed(input_ids, columns, cells, places, bias, weights.astype(np.float32, copy=False))
+    return Packed(
+        input_ids, position_ids, packed_row_of_cell, cell_of_token, bias, weights.astype(np.float32, copy=False)
+    )
 
 
 def pad(rows: Sequence[Sequence[int]], length_step: int = 1) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ CPU_INFO_VARIABLE = "TWEETCLF_CPU_INFO"
 # What OpenVINO's kernels for vectors of 512 bits need.
 AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
 # Instructions for dot products of 8-bit numbers, and what OpenVINO's kernels need besides. Without one of these,
-# int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log.md).
+# int8 in OpenVINO was slower than float32 in TorchScript, by a third (docs/log/2026-11.md#int8-without-vnni).
 # Source: OpenVINO 2026.4, oneDNN cpu_isa_traits.hpp, `mayiuse`.
 INT8_INSTRUCTIONS = {
     "avx512_vnni": AVX512,
@@ -56,7 +56,8 @@ def fast_in_int8() -> bool:
 def length_step() -> int:
     """Return the tokens to whose multiple lengths are padded: the float32 lanes of the widest vectors.
 
-    Source: measured; 8 gave equal bits on an AVX2 CPU, 16 on an AVX-512 one (docs/log.md).
+    Source: measured; 8 gave equal bits on an AVX2 CPU, 16 on an AVX-512 one
+    (docs/log/2026-11.md#int8-independent-of-neighbours).
     """
     found = instructions()
     return 8 if "avx2" in found and not found.issuperset(AVX512) else 16

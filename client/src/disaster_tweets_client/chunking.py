@@ -11,7 +11,7 @@ from disaster_tweets_client.inputs import Tweet, encode_tweet
 # A tenth of what the server takes: a request keeps its worker until all of it is done, and single tweets of others pass
 # between two of them. Some thirty micro-batches, so the cut costs next to nothing.
 MAX_ITEMS = 1_000
-# TorchServe takes and gives 6,553,500 bytes; the rest is room for headers and the gRPC frame.
+# TorchServe takes and gives 6,553,500 bytes; the rest is for headers and the gRPC frame.
 # Source: TorchServe 0.12, max_request_size and max_response_size in docs/configuration.md.
 MAX_BYTES = 6_000_000
 
@@ -32,7 +32,7 @@ class Chunk:
 def cut(tweets: Iterable[Tweet]) -> Iterator[Chunk | tuple[int, ItemError]]:
     """Yield the requests for a list, and the place and error of each item that cannot be sent at all.
 
-    Requests are made one at a time, so a long list is never held twice.
+    Requests are made one at a time, so a long list is never in memory twice.
     """
     indices: list[int] = []
     encoded: list[bytes] = []

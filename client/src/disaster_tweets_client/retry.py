@@ -85,7 +85,7 @@ def call_with_retries(attempt: Callable[[float], Result], retries: int | None, d
 
 
 def _wait(number: int, failure: TransientError, deadline: Deadline) -> None:
-    ceiling_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2 ** min(number, 16))  # a float has no room for 2**1100
+    ceiling_s = min(BACK_OFF_CAP_S, BACK_OFF_BASE_S * 2 ** min(number, 16))  # 2**1100 overflows a float
     wait_s = failure.retry_after_s + random.uniform(0, ceiling_s)  # noqa: S311 (spreads load, guards nothing)
     if wait_s >= deadline.remaining_s():
         raise DeadlineExceededError(

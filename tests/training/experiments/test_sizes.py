@@ -31,7 +31,7 @@ def test_smallest_good_of_two_that_lead_in_one_figure_each_is_the_one_with_the_b
 
 def test_mflop_counts_layers_and_tokens(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 384, "intermediate_size": 1536}))
-    # 6 layers and 33.5 tokens: 722 MFLOP by a count of its own (docs/log.md has the base encoder's widths).
+    # 6 layers and 33.5 tokens: 722 MFLOP by a count of its own (docs/log/2026-11.md#which-size).
     assert mflop(tmp_path, 6, 33.5) == pytest.approx(722, rel=0.01)
     assert mflop(tmp_path, 3, 33.5) == pytest.approx(mflop(tmp_path, 6, 33.5) / 2)
 
