@@ -79,7 +79,7 @@ def setup(venv: Path, *arguments: str) -> int:
 
 def test_setup_when_new_then_installs_the_lock_without_dependencies_then_torch(pip: Pip, venv: Path) -> None:
     assert setup(venv) == 0
-    assert pip.installed == ["requirements.txt", setup_environment.torch_requirement(), "client"]
+    assert pip.installed == ["requirements.txt", setup_environment.torch_requirement(), "hardened"]
     assert pip.calls[0][:2] == ["--no-deps", "--require-hashes"]
 
 
@@ -104,7 +104,7 @@ def test_setup_when_only_a_smaller_set_is_there_then_installs_the_larger(pip: Pi
     setup(venv)
     pip.calls.clear()
     setup(venv, "--set", "train")
-    assert pip.installed == ["train.txt"]
+    assert pip.installed == ["train.txt", "hardened"]
 
 
 def test_setup_when_a_lock_changed_then_installs_it_and_trusts_no_other_set(pip: Pip, venv: Path) -> None:
@@ -114,7 +114,7 @@ def test_setup_when_a_lock_changed_then_installs_it_and_trusts_no_other_set(pip:
     pip.calls.clear()
     setup(venv)
     setup(venv, "--set", "train")
-    assert pip.installed == ["requirements.txt", "train.txt"]
+    assert pip.installed == ["requirements.txt", "hardened", "train.txt", "hardened"]
 
 
 def test_setup_when_pip_failed_then_the_next_run_tries_again(

@@ -60,9 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     place = make_installation(tmp_path)
     root, bin_dir, temporary = place.root, place.bin_dir, tmp_path / "tmp"
     temporary.mkdir()
-    executable(
-        bin_dir / "torchserve", f"#!/bin/sh\n# as torchserve_hardened\nexec '{sys.executable}' '{FAKE}' \"$@\"\n"
-    )
+    executable(bin_dir / "torchserve", f"#!/bin/sh\n# torchserve_hardened\nexec '{sys.executable}' '{FAKE}' \"$@\"\n")
     names = ("inference_address", "management_address", "metrics_address")
     lines = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)]
     lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
