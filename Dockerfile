@@ -81,7 +81,7 @@ LABEL org.opencontainers.image.title="disaster-tweets-server" \
 
 FROM debian:bookworm-slim AS gateway
 RUN apt-get update \
- && apt-get install -y --no-install-recommends nginx python3 python3-aiohttp python3-yaml python3-psutil tini \
+ && apt-get install -y --no-install-recommends nginx python3 python3-aiohttp python3-jinja2 python3-yaml python3-psutil tini \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10002 gateway \
  && useradd --uid 10002 --gid 10002 --no-create-home --shell /usr/sbin/nologin gateway

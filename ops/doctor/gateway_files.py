@@ -17,7 +17,7 @@ from ops.gateway.keys import KeysError, read_keys
 from ops.gateway.settings import DEFAULT_FILE, GatewaySettingsError, read_gateway_settings
 
 SOON = timedelta(days=14)
-OPEN_FILES = 16384  # worker_rlimit_nofile of deploy/gateway/nginx.conf.template
+OPEN_FILES = 16384  # worker_rlimit_nofile of deploy/gateway/nginx.conf.j2
 NEW_CERTIFICATE = "bring one of your authority, or to try it: disaster-tweets gateway certificate"
 NEW_KEY = "disaster-tweets gateway key create NAME"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.gateway.config import TEMPLATES
+from ops.gateway.config import FOLDER
 from ops.gateway.settings import GatewaySettings, read_gateway_settings
 from ops.gateway.supervisor import GUARD_STOP_S, NGINX_STOP_S
 from ops.images.engine import BASE
@@ -29,7 +29,7 @@ def runs(stage: Stage) -> list[str]:
 
 
 def settings_of_container() -> GatewaySettings:
-    return read_gateway_settings(ROOT / TEMPLATES / "container.yaml", Path("/srv"))
+    return read_gateway_settings(ROOT / FOLDER / "container.yaml", Path("/srv"))
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
@@ -155,8 +155,6 @@ def test_export_when_it_signs_then_no_layer_holds_the_private_key() -> None:
 
 
 def test_settings_of_the_container_when_compared_then_limits_are_the_defaults() -> None:
-    own, default = (
-        yaml.safe_load((ROOT / TEMPLATES / name).read_text()) for name in ("container.yaml", "gateway.yaml")
-    )
+    own, default = (yaml.safe_load((ROOT / FOLDER / name).read_text()) for name in ("container.yaml", "gateway.yaml"))
     changed = {"rest_address", "grpc_address", "certificate", "private_key", "keys_file", "run_folder", "access_log"}
     assert {name for name in own if own[name] != default[name]} == changed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.gateway.config import OPENAPI, TEMPLATES, render_config
+from ops.gateway.config import FOLDER, OPENAPI, render_config
 from ops.gateway.settings import GatewaySettings, GatewaySettingsError, read_gateway_settings, settings_text
 from tests.ops.gateway.gateway_process import DEFAULTS, REPOSITORY
 
@@ -108,7 +108,7 @@ def test_root_when_its_path_cannot_be_written_into_nginx_conf_then_refused(tmp_p
 def test_root_when_its_name_looks_like_a_mark_of_a_template_then_written_as_it_is() -> None:
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:  # tmp_path may be too long for a socket
         root = Path(folder, "a @workers@ @b@")
-        shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
+        shutil.copytree(REPOSITORY / FOLDER, root / FOLDER)
         text = render_config(read_gateway_settings(root / "deploy/gateway/gateway.yaml", root), root)
     assert f'alias "{root / OPENAPI}";' in text
     assert f'pid "{root}/.run/gateway/nginx.pid";' in text
