@@ -49,7 +49,8 @@ class SharedProbe:
 
     async def ask(self, since: float = float("-inf")) -> Readiness:
         """Return a finding that is not older than `since`; join the pending question if it is new enough."""
-        while self._pending is not None:
+        # One that is done must not be waited for: that gives nobody else a turn, and would go on for ever.
+        while self._pending is not None and not self._pending.done():
             pending, shared = self._pending, self._since >= since
             found = await asyncio.shield(pending)
             if shared:
@@ -58,11 +59,7 @@ class SharedProbe:
         self._since = since if since == float("-inf") else time.monotonic()
         pending = asyncio.get_running_loop().run_in_executor(self._executor, self._question, self._since)
         self._pending = pending
-        pending.add_done_callback(self._forget)
         return await asyncio.shield(pending)
-
-    def _forget(self, _: object) -> None:
-        self._pending = None
 
 
 class Guard:

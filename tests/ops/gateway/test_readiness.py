@@ -241,3 +241,21 @@ def test_ready_when_asked_by_many_at_once_while_answers_are_wrong_then_few_tweet
     finally:
         fake.score = 0.9
         fake.workers = {"9000": 4714}
+
+
+def test_question_when_the_last_one_was_answered_in_the_same_turn_of_the_loop_then_a_new_one_is_asked() -> None:
+    """A finished question waited for again gives nobody else a turn; in a thread, since nothing could end it."""
+    now = Readiness(True, "READY", "now")
+    found: list[Readiness] = []
+
+    async def ask() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            probe = SharedProbe(lambda _: now, executor)
+            probe._pending = asyncio.get_running_loop().create_future()
+            probe._pending.set_result(Readiness(False, "NO_SERVER", "before"))
+            found.append(await probe.ask(time.monotonic()))
+
+    asking = threading.Thread(target=lambda: asyncio.run(ask()), daemon=True)
+    asking.start()
+    asking.join(20)
+    assert found == [now]
