@@ -69,12 +69,14 @@ class Profile:
         root: its folder.
         ports: its own.
         workers: that must be ready.
+        protected: started by the command of torchserve-hardened; the baseline is TorchServe's own.
     """
 
     name: str
     root: Path
     ports: Ports
     workers: int
+    protected: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def baseline_profile(name: str, folder: Path, merged: Path) -> Profile:
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     properties = {**ports.properties(), "disable_token_authorization": "true"}
     (folder / "config.properties").write_text(with_properties("", properties), encoding="utf-8")
-    return Profile(name, folder, ports, workers)
+    return Profile(name, folder, ports, workers, protected=False)
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ops.settings.server import Address
 from ops.torchserve.golden import ask
 from ops.torchserve.instance import PID_FILE, ServerError, server_environment
 
+UNPROTECTED = [sys.executable, "-c", "from ts.model_server import start; start()"]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.02
@@ -161,7 +162,8 @@ def running(profile: Profile, timeout_s: float = START_TIMEOUT_S) -> Iterator[Se
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TS_")}
     bin_dir = Path(sys.executable).parent
     variables = server_environment({**kept, "TMPDIR": str(temp), "TEMP": str(temp)}, bin_dir)
-    command = [str(bin_dir / "torchserve"), "--start", "--ncs", "--model-store", STORE, "--models", ARCHIVE]
+    program = [str(bin_dir / "torchserve")] if profile.protected else UNPROTECTED
+    command = [*program, "--start", "--ncs", "--model-store", STORE, "--models", ARCHIVE]
     server = None
     try:
         started = time.perf_counter()
