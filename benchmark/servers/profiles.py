@@ -18,13 +18,14 @@ from typing import Any
 
 import yaml
 
+from ops.paths import ROOT
 from ops.settings.cores import usable_cores
 
 CONFIG_FILE = "model-config.yaml"
 STORE = "model_store"
 ARCHIVE = "tweets.mar"
 LINKED = ("log4j2.xml",)  # what our server reads beside config.properties
-BASELINE_HANDLER = Path(__file__).resolve().with_name("baseline_handler.py")
+BASELINE_HANDLER = ROOT / "benchmark" / "engines" / "baseline_handler.py"
 BASELINE_BATCH = 32
 # TorchServe's 100 would refuse most of 256 connections, which would be no measure of its speed.
 BASELINE_QUEUE = 1000

@@ -12,6 +12,7 @@ from benchmark.figures import latencies, percentile, spread
 from benchmark.report import plots
 from benchmark.report.page import full_page
 from benchmark.report.report import BEGIN, END, GOALS, NOT_MEASURED, goal_rows, readme_section, with_section
+from benchmark.servers.profiles import BASELINE_HANDLER
 from tests.conftest import ROOT
 
 COMMITTED = ROOT / "docs" / "benchmarks"
@@ -147,3 +148,7 @@ def test_the_readme_says_what_the_committed_figures_say() -> None:
     results = json.loads((COMMITTED / "benchmark.json").read_text(encoding="utf-8"))
     assert with_section(readme, readme_section(results)) == readme, "run disaster-tweets benchmark --readme"
     assert (COMMITTED / "report.md").read_text(encoding="utf-8") == full_page(results)
+
+
+def test_baseline_when_its_archive_is_made_then_its_handler_is_there() -> None:
+    assert BASELINE_HANDLER.is_file()
