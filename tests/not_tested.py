@@ -31,6 +31,7 @@ class Missing:
 
 KNOWN = (
     Missing("nginx", "of the gateway", "no nginx", package="nginx"),
+    Missing("no systemd-analyze", "of the systemd units", "no systemd", package="systemd"),
     Missing("no openssl", "of signatures", "no openssl", package="openssl"),
     Missing("javac|JDK", "of the Java classes", "no JDK", package="openjdk-17-jdk-headless"),
     Missing("no real tweets", "on real tweets", "none here", remedy="DISASTER_TWEETS_DATA=folder make test"),
