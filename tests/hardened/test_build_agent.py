@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from hardened import build_agent as build
-from torchserve_hardened.agent import JAR, SHA256
+from torchserve_hardened.agent import JAR, SHA256, protected_environment
 
 MAX_BYTES = 60_000
 needs_jdk = pytest.mark.skipif(
@@ -48,6 +50,23 @@ def test_agent_when_opened_then_names_the_classes_of_the_installed_torchserve() 
         for name, digest in lines.items():
             assert hashlib.sha256(server.read(f"{name}.class")).hexdigest() == digest, name
             assert f"{name}.class" in agent.namelist()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_java_when_a_class_on_its_path_is_another_then_ends_before_anything_runs(known: bool, tmp_path: Path) -> None:
+    java = shutil.which("java") or str(Path(sys.executable).with_name("java"))
+    with zipfile.ZipFile(JAR) as agent, zipfile.ZipFile(build.torchserve_jar()) as server:
+        for line in agent.read("META-INF/replaced").decode().splitlines():
+            file = f"{line.split()[0]}.class"
+            folder = tmp_path / file.replace("/", ".")
+            (folder / file).parent.mkdir(parents=True)
+            (folder / file).write_bytes(server.read(file) if known else b"another")
+            # Java prints its version after the agents have run; no class of TorchServe is loaded here.
+            command = [java, "-cp", f"{folder}:{build.torchserve_jar()}", "-version"]
+            done = subprocess.run(command, env=protected_environment(os.environ), capture_output=True, text=True)
+            said = [line for line in done.stderr.splitlines() if line.startswith("torchserve-hardened: ")]
+            assert (done.returncode, len(said)) == ((0, 0) if known else (1, 1)), done.stderr
+            assert known or file.removesuffix(".class") in said[0]
 
 
 def test_compiler_when_missing_then_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

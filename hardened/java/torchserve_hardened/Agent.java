@@ -11,6 +11,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.security.ProtectionDomain;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.jar.JarFile;
@@ -41,7 +42,21 @@ public final class Agent implements ClassFileTransformer {
     public static void premain(String options, Instrumentation java) throws IOException, URISyntaxException {
         File file = new File(Agent.class.getProtectionDomain().getCodeSource().getLocation().toURI());
         try (JarFile jar = new JarFile(file)) {
-            java.addTransformer(new Agent(jar));
+            Agent agent = new Agent(jar);
+            agent.requireKnownClasses();
+            java.addTransformer(agent);
+        }
+    }
+
+    /** Checks at the start: some classes are loaded by the first request that needs them, and would end a server at work. */
+    private void requireKnownClasses() throws IOException {
+        for (Map.Entry<String, byte[]> one : classes.entrySet()) {
+            try (InputStream stream = ClassLoader.getSystemResourceAsStream(one.getKey() + ".class")) {
+                byte[] first = stream.readAllBytes(); // on the class path, where this jar is the last
+                if (!Arrays.equals(first, one.getValue())) { // equal: this Java runs no TorchServe
+                    requireKnown(one.getKey(), first);
+                }
+            }
         }
     }
 
@@ -51,14 +66,18 @@ public final class Agent implements ClassFileTransformer {
         if (ours == null) {
             return null; // as it is
         }
+        requireKnown(name, content); // another agent may have changed it since
+        return ours.clone();
+    }
+
+    private void requireKnown(String name, byte[] content) {
         String found = sha256(content);
         if (!found.equals(hashes.get(name))) {
             System.err.println(
                     "torchserve-hardened: " + name + " has sha256 " + found + "; expected " + hashes.get(name)
-                            + " of TorchServe 0.12.0; install that release. Nothing was started.");
-            Runtime.getRuntime().halt(1); // an exception would be swallowed here, and the unprotected class used
+                            + " of TorchServe 0.12.0; install that release. Java was ended.");
+            Runtime.getRuntime().halt(1); // `transform` swallows an exception, and the unprotected class would be used
         }
-        return ours.clone();
     }
 
     private static byte[] read(JarFile jar, String name) throws IOException {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 JAR = Path(__file__).with_name("agent.jar")
 # Of agent.jar; hardened/build_agent.py writes it.
-SHA256 = "b73184889daf5efea9b6cc6d3d98c4c685a43c1f707e58ed15a74a5f5c1c4f0c"
+SHA256 = "9313bbd2c9df9a8994bc7a3312d1605042034a80e49ec57ebf4171d6b5ebf9c1"
 JAVA_OPTIONS = "JDK_JAVA_OPTIONS"  # read by every `java` from 9 on
 ACTIVE = "TORCHSERVE_HARDENED"  # workers inherit it; set by the launcher alone
 
