@@ -50,7 +50,7 @@ gateway: setup ## put nginx in front of the running server: TLS, keys, limits; m
 	@test -f .run/gateway/keys.json || "$(BIN)/python" -m ops.cli gateway key create "$${USER:-me}"
 	@"$(BIN)/python" -m ops.cli gateway start
 
-image: setup ## build the images of server and gateway, with docker or podman or (as root) without; see disaster-tweets image
+image: setup ## build the images of server and gateway with docker, podman or buildah
 	@"$(BIN)/python" -m ops.cli image build
 
 archive: setup ## build and verify model_store/tweets.mar, if anything in it changed
@@ -69,7 +69,7 @@ audit: #+ check the served packages for known vulnerabilities; docs/accepted_ris
 
 # Four processes at most: each imports torch, and some start a TorchServe. tests/conftest.py divides the tests.
 # Coverage is judged after the tests, in two parts: what answers requests, and what builds, trains and operates.
-ANSWERS  = tweetclf/*,handler/*,client/src/*
+ANSWERS  = tweetclf/*,handler/*,client/src/*,hardened/src/*
 OPERATES = ops/*,export/*,training/*,benchmark/*
 test: ## run every test, the ones on a real TorchServe too, and judge branch coverage; says what it could not test
 	$(SETUP) --set dev

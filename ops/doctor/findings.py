@@ -1,4 +1,4 @@
-"""What the doctor says: one finding, its place, and the mend."""
+"""What the doctor says: one finding, its place, and the fix."""
 
 from __future__ import annotations
 
@@ -18,34 +18,32 @@ class Finding:
         where: file and key, or the part of the machine.
         found: what is there.
         expected: what should be there, or what follows from it.
-        mend: one line that says what to do.
+        fix: one line that says what to do.
     """
 
     severity: str
     where: str
     found: str
     expected: str
-    mend: str
+    fix: str
 
     def line(self) -> str:
         """Return it for people."""
-        return f"{self.severity}: {self.where}: {self.found}; expected {self.expected}; {self.mend}"
+        return f"{self.severity}: {self.where}: {self.found}; expected {self.expected}; {self.fix}"
 
 
-def error(where: str, found: str, expected: str, mend: str) -> Finding:
+def error(where: str, found: str, expected: str, fix: str) -> Finding:
     """Return a finding that stops a start."""
-    return Finding(ERROR, where, found, expected, mend)
+    return Finding(ERROR, where, found, expected, fix)
 
 
-def warning(where: str, found: str, expected: str, mend: str) -> Finding:
+def warning(where: str, found: str, expected: str, fix: str) -> Finding:
     """Return a finding that does not."""
-    return Finding(WARNING, where, found, expected, mend)
+    return Finding(WARNING, where, found, expected, fix)
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> Finding:
     """Return the finding for a key that TorchServe would pass over in silence, with the nearest that it knows."""
     near = difflib.get_close_matches(key, list(known), n=1)
-    mend = f"write {near[0]}" if near else "remove it, or correct its name"
-    return error(
-        f"{where}: {key}", "no such setting, TorchServe ignores it in silence", "a setting that it knows", mend
-    )
+    fix = f"write {near[0]}" if near else "remove it, or correct its name"
+    return error(f"{where}: {key}", "no such setting, TorchServe ignores it in silence", "a setting that it knows", fix)

@@ -77,8 +77,8 @@ def _keys_and_types(values: Mapping[Any, Any], file: str) -> Iterator[Finding]:
             name = {"int": "a whole number", "bool": "true or false"}.get(expected.__name__, f"a {expected.__name__}")
             yield error(where, repr(value), f"{name}; TorchServe goes on with its default", f"write {name}")
         elif key in POSITIVE and isinstance(value, int) and value < 1:
-            mend = "write 1, the least that counts" if key == "maxBatchDelay" else "write a number from 1 on"
-            yield error(where, repr(value), "1 or more; TorchServe takes its default in its place", mend)
+            fix = "write 1, the least that counts" if key == "maxBatchDelay" else "write a number from 1 on"
+            yield error(where, repr(value), "1 or more; TorchServe takes its default in its place", fix)
         elif key in FOREIGN_MODES and value:
             yield error(where, "true", "false: the handler answers batches of independent requests", "remove it")
         elif key == "useVenv" and value:

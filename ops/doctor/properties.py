@@ -164,11 +164,11 @@ def _doors(values: Mapping[str, str]) -> Iterator[Finding]:
 
     if is_on("enable_model_api"):
         found = "models may be registered over the wire"
-        mend = "set it to false; disaster-tweets rollout changes models without it"
+        fix = "set it to false; disaster-tweets rollout changes models without it"
         if is_on("disable_token_authorization"):
-            yield error(f"{FILE}: enable_model_api", f"{found} by every program, without a token", "false", mend)
+            yield error(f"{FILE}: enable_model_api", f"{found} by every program, without a token", "false", fix)
         else:
-            yield warning(f"{FILE}: enable_model_api", f"{found} by whoever holds the token", "false", mend)
+            yield warning(f"{FILE}: enable_model_api", f"{found} by whoever holds the token", "false", fix)
     patterns = values.get("allowed_urls", "file://.*|http(s)?://.*").split(",")
     if any(_matches(pattern, url) for pattern in patterns for url in FOREIGN_URLS):
         found = "archives, which are code, are fetched from everywhere"

@@ -183,7 +183,7 @@ def doctor(record: Record) -> list[str]:
     for case in record["cases"]:
         findings = case["findings"]
         first = next((one for one in findings if one["severity"] == case["expected"]), None)
-        said = "nothing" if first is None else f"{first['where']}: {first['found']}; {first['mend']}"
+        said = "nothing" if first is None else f"{first['where']}: {first['found']}; {first['fix']}"
         rows.append([case["case"], case["expected"] if case["found"] else "NOT FOUND", said.replace("|", "/")])
     counts = f"{record['found']} of {record['broken']} found; {record['healthy_findings']} findings on a whole one."
     return [counts, "", *table(("broken configuration", "found as", "doctor says"), rows)]

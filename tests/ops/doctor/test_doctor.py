@@ -58,7 +58,7 @@ def test_examine_when_broken_then_says_where_and_how_to_mend(tmp_path: Path, cas
     (told, *_) = [one for one in findings if case.where in one.where and one.severity == case.severity]
     assert told.found
     assert told.expected
-    assert told.mend
+    assert told.fix
     assert "\n" not in told.line()
 
 
@@ -80,7 +80,7 @@ def test_examine_when_a_port_is_taken_then_names_it(tmp_path: Path) -> None:
     with taken_port(tmp_path) as (place, port):
         (told,) = place.examine()
     assert told.where == f"port {port}"
-    assert "metrics_address" in told.mend
+    assert "metrics_address" in told.fix
 
 
 def test_examine_when_another_torchserve_has_the_temporary_folder_then_says_so(
@@ -89,7 +89,7 @@ def test_examine_when_another_torchserve_has_the_temporary_folder_then_says_so(
     with other_torchserve(tmp_path):
         (told,) = place.examine()
     assert told.where == "TMPDIR"
-    assert "make serve" in told.mend
+    assert "make serve" in told.fix
 
 
 def test_examine_when_the_own_server_runs_then_its_folder_and_ports_are_no_fault(place: Installation) -> None:
